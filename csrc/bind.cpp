@@ -1,0 +1,11 @@
+// The module radfast._core: one bind_<kernel>() per kernel, each in a file of its own.
+#include <pybind11/pybind11.h>
+
+namespace py = pybind11;
+
+void bind_cpu(py::module_& m);
+
+PYBIND11_MODULE(_core, m) {
+    m.doc() = "Compiled kernels of radfast. Use them through radfast.kernels.";
+    bind_cpu(m);
+}

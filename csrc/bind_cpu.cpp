@@ -1,0 +1,24 @@
+#include <pybind11/pybind11.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "cpu.h"
+
+namespace py = pybind11;
+
+void bind_cpu(py::module_& m) {
+    using namespace radfast;
+    m.def("simd", [] { return std::string(name_of(current_simd())); },
+          "Instruction set that kernels use now: 'portable', 'avx2' or 'avx512'.");
+    m.def(
+        "lower_simd",
+        [](const std::string& wanted) {
+            for (Simd simd : {Simd::portable, Simd::avx2, Simd::avx512}) {
+                if (wanted == name_of(simd)) return std::string(name_of(lower_simd(simd)));
+            }
+            throw std::invalid_argument("[lower_simd] unknown instruction set '" + wanted +
+                                        "': use 'portable', 'avx2' or 'avx512'");
+        },
+        py::arg("wanted"), "Limits kernels to `wanted`; returns the set now in use. For tests.");
+}

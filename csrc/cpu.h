@@ -1,0 +1,19 @@
+// What the processor offers, asked once at run time; kernels dispatch on it.
+#pragma once
+
+namespace radfast {
+
+enum class Simd { portable = 0, avx2 = 1, avx512 = 2 };
+
+// The widest set the processor and the operating system both support.
+Simd detect_simd();
+
+// The set kernels use: detect_simd(), or less when lower_simd() asked for less.
+Simd current_simd();
+
+// Limits dispatch to `limit` (tests run every path with it). Returns the set now in use.
+Simd lower_simd(Simd limit);
+
+const char* name_of(Simd simd);
+
+}  // namespace radfast

@@ -1,0 +1,85 @@
+"""The only place that asks the machine what it has."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+from functools import cache
+from typing import Any
+
+from radfast.errors import UsageError
+
+BACKENDS = ("cpu", "cuda")
+
+
+@cache
+def why_not(backend: str) -> str | None:
+    """Say why `backend` cannot run here; None where it can.
+
+    Parameters
+    ----------
+    backend : str
+        "cpu" or "cuda".
+    """
+    if backend == "cpu":
+        return None
+    if backend != "cuda":
+        return f"no backend named '{backend}': choose from {', '.join(BACKENDS)}"
+    # libcuda first: some GPU libraries crash where the driver is absent.
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver (libcuda.so.1 is absent)"
+    if driver.cuInit(0) != 0:
+        return "the NVIDIA driver found no usable GPU"
+    if importlib.util.find_spec("cupy") is None:
+        return "cupy is not installed: pip install radfast[cuda]"
+    return None
+
+
+def available_backends() -> tuple[str, ...]:
+    """Return the backends that can run on this machine, best first."""
+    return tuple(name for name in ("cuda", "cpu") if why_not(name) is None)
+
+
+def choose_backend(
+    backend: str = "auto", *arrays: Any, kernel: str = "", supported: tuple[str, ...] = BACKENDS
+) -> str:
+    """Resolve ``"auto"``: where the arrays live decides; on host arrays CUDA is used when it is there.
+
+    Parameters
+    ----------
+    backend : str
+        "auto", "cpu" or "cuda".
+    *arrays : array
+        The kernel's inputs; one with ``__cuda_array_interface__`` asks for CUDA.
+    kernel : str
+        Name for the error message.
+    supported : tuple of str
+        Backends the kernel has.
+
+    Raises
+    ------
+    UsageError
+        If the backend asked for cannot run, with the reason.
+    """
+    on_gpu = any(hasattr(array, "__cuda_array_interface__") for array in arrays)
+    if backend == "auto":
+        backend = "cuda" if on_gpu or ("cuda" in supported and why_not("cuda") is None) else "cpu"
+    if backend not in supported:
+        raise UsageError(f"[{kernel}] backend '{backend}' does not exist: choose from {', '.join(supported)}")
+    if (reason := why_not(backend)) is not None:
+        raise UsageError(f"[{kernel}] backend '{backend}' cannot run: {reason}")
+    return backend
+
+
+def count_threads(threads: int = 0) -> int:
+    """Return `threads`, or for 0 the cores this process may use."""
+    if threads < 0:
+        raise UsageError(f"[threads] must be 0 (all cores) or more, is {threads}")
+    if threads:
+        return threads
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
