@@ -1,14 +1,12 @@
 """radfast labels a radiology archive from its own reports.
 
-Every public name is imported on first use, so that ``import radfast`` loads NumPy and nothing heavier.
+Every public name is imported on first use, so that ``import radfast`` loads no heavy package.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-import numpy as np  # noqa: F401  (the one package that may be loaded here)
 
 if TYPE_CHECKING:
     from radfast import vision as vision

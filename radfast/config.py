@@ -6,6 +6,7 @@ the paper's sizes, configs/demo.toml those of the demo.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -165,3 +166,30 @@ def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> C
         where = f" in {path}" if path is not None else ""
         what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
         raise UsageError(f"configuration key '{key}'{where}: {what}") from error
+
+
+def parse_toml_value(text: str) -> Any:
+    """Read one TOML value; what is not TOML is taken as a string, so that paths need no quotes."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def write_toml(config: Config) -> str:
+    """Return `config` as TOML that `load_config` reads back to the same settings."""
+    lines: list[str] = []
+    _write_section(config.model_dump(mode="json"), (), lines)
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _write_section(values: dict[str, Any], path: tuple[str, ...], lines: list[str]) -> None:
+    plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
+    if path:
+        lines.extend(["", f"[{'.'.join(path)}]"])
+    for key, value in plain.items():
+        # JSON text of strings, numbers, booleans and lists is TOML; TOML has no null.
+        lines.append(f"# {key} is not set" if value is None else f"{key} = {json.dumps(value)}")
+    for key, value in values.items():
+        if isinstance(value, dict):
+            _write_section(value, (*path, key), lines)

@@ -1,0 +1,49 @@
+# Words of the house. Every word works from a clean clone: the venv is made on first use.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Machines without an NVIDIA driver take the CPU build of torch (constraints.txt); elsewhere any torch >= 2.6.
+CONSTRAINTS := $(shell nvidia-smi >/dev/null 2>&1 || echo "-c constraints.txt")
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test test-long lint format types layers bench bench-compare check
+
+$(INSTALLED): pyproject.toml setup.py CMakeLists.txt constraints.txt $(wildcard csrc/*)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q $(CONSTRAINTS) torch
+	$(BIN)/python -m pip install -q $(CONSTRAINTS) -e '.[dev]'
+	touch $@
+
+demo: $(INSTALLED)  ## a synthetic archive, labeled end to end, into demo-out/
+	$(BIN)/radfast demo demo-out
+
+test: $(INSTALLED)  ## all tests but the slow suites
+	$(BIN)/python -m pytest -n auto
+
+test-long: $(INSTALLED)  ## the slow suites: real folders end to end, kill and resume at every stage
+	$(BIN)/python -m pytest -m long --timeout=3000
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*')
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $$(git ls-files 'csrc/*')
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+layers: $(INSTALLED)  ## floors, stages apart, backends behind their dispatcher
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED)  ## every case, absolute figures in work per second
+	$(BIN)/python -m pytest bench/test_cases.py -m '' -p no:xdist --benchmark-only --benchmark-columns=median,iqr,rounds
+
+bench-compare: $(INSTALLED)  ## BASE=rev: two revisions take turns in two processes
+	$(BIN)/python -m bench.compare --base $(BASE)
+
+check: lint types layers test
