@@ -121,6 +121,15 @@ class DescribeConfig(_Section):
     ranks: tuple[int, ...] = (1, 5, 10, 20)
 
 
+class EvaluateConfig(_Section):
+    """Measuring."""
+
+    truth: Path | None = Field(
+        None, description="folder with links.parquet, findings.parquet or topics.parquet annotated by hand"
+    )
+    draws: int = Field(1000, ge=10, description="bootstrap draws of the confidence intervals, by patient")
+
+
 class Config(_Section):
     """Everything a run depends on beside its inputs."""
 
@@ -134,6 +143,7 @@ class Config(_Section):
     findings: FindingsConfig = FindingsConfig()
     vision: VisionConfig = VisionConfig()
     describe: DescribeConfig = DescribeConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
 
 
 def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:

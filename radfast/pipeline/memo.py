@@ -104,11 +104,11 @@ class Memo:
             for name, mark in record.outputs.items()
         )
 
-    def run(self, stage: str, key: str, outputs: tuple[str, ...], work: Callable[[], None]) -> Record:
-        """Run `work` and record it; an interrupted stage leaves no record and runs again."""
+    def run(self, stage: str, key: str, outputs: tuple[str, ...], work: Callable[[], str]) -> str:
+        """Run `work`, record it and return its note; an interrupted stage leaves no record and runs again."""
         (self.folder / f"{stage}.json").unlink(missing_ok=True)
         start = time.monotonic()
-        work()
+        note = work()
         record = Record(
             key,
             {name: fingerprint(self.out / name) for name in outputs},
@@ -116,7 +116,7 @@ class Memo:
             peak_memory(),
         )
         store.write_json(self.folder / f"{stage}.json", record.__dict__)
-        return record
+        return note
 
 
 def peak_memory() -> int:

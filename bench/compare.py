@@ -1,0 +1,212 @@
+"""Ours against a peer, or base against head: interleaved, judged by the median of pair ratios.
+
+Each round runs A, A again and B. The ratios A/A give the band that this machine's noise makes of no change
+at all, in this very session; a median of B/A inside it says nothing. Stored times are never compared.
+
+    python -m bench.compare --case cosine-dense --peer numpy      ours against a peer
+    python -m bench.compare --base main~3                         every case, two revisions, two processes
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.cases import CASES
+
+_ROOT = Path(__file__).parents[1]
+_RESULTS = Path(__file__).parent / "results"
+
+
+def judge(first: list[float], again: list[float], other: list[float]) -> dict[str, Any]:
+    """Compare `other` with `first`, both in seconds per call and measured in turn.
+
+    Returns
+    -------
+    dict
+        ``ratio``: median of other/first; ``low``, ``high``: the 99 % bootstrap interval of the median that
+        again/first has in the same run; ``verdict``: "same", "slower" or "faster".
+    """
+    a, b, c = (np.asarray(times) for times in (first, again, other))
+    random = np.random.default_rng(0)
+    draws = random.integers(0, len(a), (2000, len(a)))
+    low, high = np.quantile(np.median((b / a)[draws], axis=1), [0.005, 0.995])
+    ratio = float(np.median(c / a))
+    verdict = "slower" if ratio > high else "faster" if ratio < low else "same"
+    return {"ratio": ratio, "low": float(low), "high": float(high), "verdict": verdict, "pairs": len(a)}
+
+
+def take_turns(a: Callable[[], float], b: Callable[[], float], rounds: int) -> dict[str, Any]:
+    """Run A, A, B `rounds` times (the order of the last two alternates) and judge B against A."""
+    first, again, other = [], [], []
+    for turn in range(rounds):
+        first.append(a())
+        if turn % 2:
+            other.append(b())
+            again.append(a())
+        else:
+            again.append(a())
+            other.append(b())
+    return {**judge(first, again, other), "seconds": float(np.median(first)), "seconds_other": float(np.median(other))}
+
+
+def compare_peer(name: str, peer: str, rounds: int) -> dict[str, Any]:
+    """Run case `name` against one of its peers in this process."""
+    case = next((case for case in CASES if case.name == name), None)
+    if case is None or peer not in case.peers:
+        known = {case.name: sorted(case.peers) for case in CASES}
+        raise SystemExit(f"no case '{name}' with peer '{peer}'; there are {known}")
+    state = case.set_up(**case.sizes)
+    case.check(state, case.work(state))
+    case.peers[peer](state)
+
+    def timed(work: Callable[[Any], Any]) -> Callable[[], float]:
+        def call() -> float:
+            start = time.perf_counter()
+            work(state)
+            return time.perf_counter() - start
+
+        return call
+
+    result = take_turns(timed(case.work), timed(case.peers[peer]), rounds)
+    work = case.count(state)
+    return {
+        "case": name,
+        "peer": peer,
+        "sizes": dict(case.sizes),
+        "unit": case.unit,
+        "per_second": work / result["seconds"],
+        "per_second_other": work / result["seconds_other"],
+        **result,
+    }
+
+
+class _Side:
+    """A worker process of one revision."""
+
+    def __init__(self, folder: Path) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(folder)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.worker"],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, **order: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the worker ended with code {self._process.wait()} at {order}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def time(self) -> float:
+        return float(self.ask(go=True)["seconds"])
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+@contextmanager
+def _build_revision(revision: str) -> Iterator[Path]:
+    """Check `revision` out beside this one and build its core there."""
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "base"
+        subprocess.run(["git", "worktree", "add", "--detach", str(tree), revision], cwd=_ROOT, check=True)
+        try:
+            _build(tree)
+            yield tree
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", str(tree)], cwd=_ROOT, check=True)
+
+
+def _build(tree: Path) -> None:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    build = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+    subprocess.run(build, cwd=tree, env=environment, check=True)
+
+
+def compare_revisions(revision: str, names: list[str], rounds: int) -> list[dict[str, Any]]:
+    """Run the cases of both revisions in turn; a case that the base lacks is left out and said."""
+    results = []
+    with _build_revision(revision) as tree, ExitStack() as stack:
+        _build(_ROOT)
+        base, head = _Side(tree), _Side(_ROOT)
+        stack.callback(base.close)
+        stack.callback(head.close)
+        for name in names:
+            answers = [side.ask(case=name) for side in (base, head)]
+            if any(answer.get("absent") for answer in answers):
+                print(f"{name:<24} only in one of the two revisions")
+                continue
+            result = {"case": name, "base": revision, **take_turns(base.time, head.time, rounds)}
+            results.append(result)
+            print(_line(name, f"against {revision}", result))
+    return results
+
+
+def _line(name: str, what: str, result: dict[str, Any]) -> str:
+    band = f"A/A {result['low']:.3f} to {result['high']:.3f}"
+    return f"{name:<24} {what}: time ratio {result['ratio']:.3f} ({band}, {result['pairs']} pairs) {result['verdict']}"
+
+
+def write_result(name: str, results: list[dict[str, Any]]) -> Path:
+    """Write results with machine and versions to bench/results/`name`.json."""
+    from radfast.pipeline import describe_machine
+
+    _RESULTS.mkdir(exist_ok=True)
+    path = _RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"machine": describe_machine(), "results": results}, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def main() -> None:
+    """Read the command line and compare."""
+    parser = argparse.ArgumentParser(prog="bench.compare", description=__doc__.split("\n")[0])
+    parser.add_argument("--case", action="append", help="case, repeatable; default all")
+    parser.add_argument("--peer", action="append", help="peer of the case, repeatable; default all installed")
+    parser.add_argument("--base", help="revision to compare with")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--save", help="name of the file under bench/results")
+    options = parser.parse_args()
+    names = options.case or [case.name for case in CASES]
+    if options.base:
+        results = compare_revisions(options.base, names, options.rounds)
+    else:
+        results = []
+        for case in (case for case in CASES if case.name in names):
+            for peer in options.peer or case.peers:
+                try:
+                    result = compare_peer(case.name, peer, options.rounds)
+                except ImportError as error:
+                    print(f"{case.name:<24} {peer} is not installed ({error.name})")
+                    continue
+                results.append(result)
+                print(_line(case.name, f"{peer} over radfast", result))
+    if options.save:
+        print(f"written to {write_result(options.save, results).relative_to(_ROOT)}")
+    if options.base and any(result["verdict"] == "slower" for result in results):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
