@@ -1,1 +1,1 @@
-"""Benchmarks: each case once in cases.py, timed alone (pytest-benchmark) or in turn with a peer (compare.py)."""
+"""Benchmarks: each case once in cases.py, timed alone or in turn with a peer."""

@@ -58,7 +58,8 @@ def take_turns(a: Callable[[], float], b: Callable[[], float], rounds: int) -> d
         else:
             again.append(a())
             other.append(b())
-    return {**judge(first, again, other), "seconds": float(np.median(first)), "seconds_other": float(np.median(other))}
+    seconds = {"seconds": float(np.median(first)), "seconds_other": float(np.median(other))}
+    return {**judge(first, again, other), **seconds}
 
 
 def compare_peer(name: str, peer: str, rounds: int) -> dict[str, Any]:
@@ -165,8 +166,8 @@ def compare_revisions(revision: str, names: list[str], rounds: int) -> list[dict
 
 
 def _line(name: str, what: str, result: dict[str, Any]) -> str:
-    band = f"A/A {result['low']:.3f} to {result['high']:.3f}"
-    return f"{name:<24} {what}: time ratio {result['ratio']:.3f} ({band}, {result['pairs']} pairs) {result['verdict']}"
+    band = f"A/A {result['low']:.3f} to {result['high']:.3f}, {result['pairs']} pairs"
+    return f"{name:<24} {what}: time ratio {result['ratio']:.3f} ({band}) {result['verdict']}"
 
 
 def write_result(name: str, results: list[dict[str, Any]]) -> Path:
@@ -175,7 +176,8 @@ def write_result(name: str, results: list[dict[str, Any]]) -> Path:
 
     _RESULTS.mkdir(exist_ok=True)
     path = _RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"machine": describe_machine(), "results": results}, indent=2) + "\n", encoding="utf-8")
+    content = {"machine": describe_machine(), "results": results}
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return path
 
 

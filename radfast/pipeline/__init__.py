@@ -31,10 +31,10 @@ __all__ = [
 class Reporter(Protocol):
     """Who is told about progress."""
 
-    def begin(self, stage: str) -> None: ...  # noqa: D102
-    def advance(self, done: int, total: int) -> None: ...  # noqa: D102
-    def end(self, note: str) -> None: ...  # noqa: D102
-    def close(self) -> None: ...  # noqa: D102
+    def begin(self, stage: str) -> None: ...
+    def advance(self, done: int, total: int) -> None: ...
+    def end(self, note: str) -> None: ...
+    def close(self) -> None: ...
 
 
 class _Quiet:
@@ -72,7 +72,8 @@ def label_archive(
     archive : str or Path
         Folder of DICOM files, of any depth and naming.
     reports : str or Path or None
-        CSV, JSONL or Parquet file, or a folder of texts; None takes ``archive.report_glob`` beside the studies.
+        CSV, JSONL or Parquet file, or a folder of texts; None takes the files named by
+        ``archive.report_glob`` beside the studies.
     out : str or Path
         Output folder; made when absent.
     config : Config, optional
@@ -140,8 +141,8 @@ def read_run(out: Path) -> tuple[_Inputs, Config]:
         values = json.loads((out / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{out} holds no run: start one with radfast run ARCHIVE --out {out}") from error
-    reports = values["reports"]
-    return _Inputs(Path(values["archive"]), Path(reports) if reports else None), load_config(out / "config.toml")
+    reports = Path(values["reports"]) if values["reports"] else None
+    return _Inputs(Path(values["archive"]), reports), load_config(out / "config.toml")
 
 
 def _write_run(out: Path, inputs: _Inputs, config: Config) -> None:
@@ -163,8 +164,8 @@ def _name_run(inputs: _Inputs, config: Config) -> str:
 
 
 def _run_stages(out: Path, inputs: _Inputs, config: Config, last: str, reporter: Reporter) -> Summary:
-    memo = Memo(out)
-    run = Context(inputs.archive, inputs.reports, out, config, _name_run(inputs, config), "", reporter.advance)
+    memo, run_id = Memo(out), _name_run(inputs, config)
+    run = Context(inputs.archive, inputs.reports, out, config, run_id, "", reporter.advance)
     seen = store.hash_value([fingerprint_input(inputs.archive), fingerprint_input(inputs.reports)])
     try:
         for stage in STAGES[: NAMES.index(last) + 1]:

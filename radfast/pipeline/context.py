@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,9 +76,8 @@ class Context:
 
 def count_values(table: pa.Table, column: str) -> dict[str, int]:
     """Return how often each value of a column occurs, most frequent first."""
-    counts = table.column(column).value_counts().to_pylist()
-    rows = sorted(((str(row["values"]), int(row["counts"])) for row in counts), key=lambda row: (-row[1], row[0]))
-    return dict(rows)
+    counts = Counter(str(value) for value in table.column(column).to_pylist())
+    return dict(sorted(counts.items(), key=lambda row: (-row[1], row[0])))
 
 
 def plural(count: int, noun: str) -> str:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class Record:
     peak_memory: int  # bytes
 
 
-@lru_cache(maxsize=None)
+@cache
 def hash_code(*modules: str) -> str:
     """Return a hash of the sources of `modules` (names below radfast) and of the compiled core."""
     root = Path(radfast.__file__).parent

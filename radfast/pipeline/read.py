@@ -52,9 +52,10 @@ def tokenize(run: Context) -> str:
         min_df=settings.min_df, drop_top=settings.drop_top, numbers=settings.numbers, **options
     ).fit_transform(reports.column("text").combine_chunks())
     identifiers, windows = text.windows(reports, links)
-    about = text.Tokenizer(
-        min_df=min(settings.min_df, max(1, len(windows) // 100)), drop_top=settings.drop_top, numbers="drop", **options
-    ).fit_transform(windows)
+    rare = min(settings.min_df, max(1, len(windows) // 100))
+    about = text.Tokenizer(min_df=rare, drop_top=settings.drop_top, numbers="drop", **options).fit_transform(
+        windows
+    )
     documents.save(run.work / "documents")
     about.save(run.work / "windows")
     store.write_json(run.work / "windows.json", identifiers)
@@ -75,7 +76,8 @@ def learn_topics(run: Context) -> str:
     usable = np.flatnonzero(lengths >= run.config.text.min_terms)
     if usable.size == 0:
         raise NothingFoundError(
-            f"no report keeps {run.config.text.min_terms} terms: lower text.min_df, text.drop_top or text.min_terms"
+            f"no report keeps {run.config.text.min_terms} terms: "
+            "lower text.min_df, text.drop_top or text.min_terms"
         )
     n_document, curve = settings.n_document, None
     if settings.candidates:
@@ -133,7 +135,8 @@ def learn_topics(run: Context) -> str:
                 for rank, (word, weight) in enumerate(ranked)
             )
     run.write("topic_words", make_table(TABLES["topic_words"], words))
-    return f"{n_document} document, {n_document * settings.n_second} second-level, {settings.n_sentence} sentence topics"
+    n_second = n_document * settings.n_second
+    return f"{n_document} document, {n_second} second-level, {settings.n_sentence} sentence topics"
 
 
 def _whole_groups(groups: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
@@ -145,11 +148,17 @@ def learn_vectors(run: Context) -> str:
     """Learn word vectors from the sentences of all reports and of further texts."""
     settings = run.config.vectors
     tokenizer = text.Tokenizer(
-        lowercase=run.config.text.lowercase, min_length=2, min_df=1, drop_top=0, numbers="drop", threads=run.threads
+        lowercase=run.config.text.lowercase,
+        min_length=2,
+        min_df=1,
+        drop_top=0,
+        numbers="drop",
+        threads=run.threads,
     )
     texts = run.read("reports").column("text").to_pylist()
     for path in settings.extra_text:
-        texts.extend(line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip())
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        texts.extend(line for line in lines if line.strip())
     corpus = tokenizer.fit_transform(texts)
     vocabulary = np.asarray(corpus.vocabulary, dtype=object)
     documents = [

@@ -97,7 +97,8 @@ def verify_run(out: str | Path) -> Summary:
         raise VerificationError(f"{out} does not verify: " + "; ".join(problems[:_SHOWN]) + more)
     states = count_values(ledger, "state")
     lines = [f"{state:<10} {count:>10,}" for state, count in states.items()]
-    lines.append(f"verified: {plural(ledger.num_rows, 'input')}, each in exactly one state; outputs unchanged")
+    inputs = plural(ledger.num_rows, "input")
+    lines.append(f"verified: {inputs}, each in exactly one state; outputs unchanged")
     return Summary(tuple(lines), 0, states)
 
 
@@ -147,7 +148,7 @@ def _check_tables(ledger: pa.Table, out: Path) -> list[str]:
         if path.is_file():
             unknown = set(pq.read_table(path, columns=["image_id"]).column(0).to_pylist()) - images
             if unknown:
-                problems.append(f"{name}.parquet names {plural(len(unknown), 'image')} the ledger does not have")
+                problems.append(f"{name}.parquet names {len(unknown)} images the ledger does not have")
     return problems
 
 
