@@ -1,0 +1,315 @@
+#include "sentences.h"
+
+#include <algorithm>
+
+#include "sentences_text.h"
+
+namespace radfast {
+
+void SentenceRules::add(SentenceWord table, const std::vector<std::string>& words) {
+    for (const std::string& word : words) words_[word] |= table;
+}
+
+uint16_t SentenceRules::find(std::string_view word) const {
+    if (word.empty() || word.size() > kMaxEntry) return 0;
+    char lower[kMaxEntry];
+    std::transform(word.begin(), word.end(), lower, lower_ascii);
+    const auto found = words_.find(std::string_view(lower, word.size()));
+    return found == words_.end() ? 0 : found->second;
+}
+
+namespace {
+
+class Splitter {
+  public:
+    Splitter(const char* text, size_t size, const SentenceRules& rules, std::vector<Span>& spans)
+        : text_{text, size}, size_(size), rules_(rules), spans_(spans) {}
+
+    void run() {
+        start_ = text_.skip_space(0);
+        for (size_t at = start_; at < size_;) {
+            switch (text_[at]) {
+                case '.':
+                case '!':
+                case '?':
+                    at = at_terminal(at);
+                    break;
+                case '\n':
+                case '\r':
+                    at = at_line_break(at);
+                    break;
+                case ':':
+                    at = at_colon(at);
+                    break;
+                case ')':
+                    at = at_bracket(at);
+                    break;
+                default:
+                    ++at;
+            }
+        }
+        cut(size_);
+    }
+
+  private:
+    // Ends the sentence before `end`; the next one starts at the first character after it that is not white
+    // space.
+    size_t cut(size_t end) {
+        const size_t last = text_.trim_back(start_, end);
+        if (last > start_) spans_.push_back({static_cast<int64_t>(start_), static_cast<int64_t>(last)});
+        return start_ = text_.skip_space(end);
+    }
+
+    bool is(std::string_view word, uint16_t tables) const { return (rules_.find(word) & tables) != 0; }
+
+    // "1. " or "2) " or "- " at `at`.
+    bool is_list_item(size_t at) const {
+        size_t digits = at;
+        while (digits < size_ && digits < at + 2 && is_digit(text_[digits])) ++digits;
+        if (digits > at) {
+            return digits + 1 < size_ && (text_[digits] == '.' || text_[digits] == ')') &&
+                   text_.is_space(digits + 1);
+        }
+        const size_t bullet = text_.bullet_length(at);
+        return bullet > 0 && at + bullet < size_ && text_.is_space(at + bullet);
+    }
+
+    // A heading with its colon at `at`: capitals, or the name of a section in any case.
+    bool is_heading(size_t at) const {
+        size_t end = at;
+        bool lower = false;
+        while (end < size_ && end < at + kMaxHeading && text_.is_heading_char(end))
+            lower |= is_lower(text_[end++]);
+        if (end == at || end >= size_ || text_[end] != ':') return false;
+        const std::string_view words = text_.view(at, text_.trim_back(at, end));
+        return is(words, kSection) || (!lower && words.size() > 2 && is_upper(words[0]));
+    }
+
+    // Few words that begin with a capital and hold no full stop.
+    bool looks_like_heading(size_t first, size_t last) const {
+        if (last - first > kMaxHeading || text_.kind(first) != Kind::upper) return false;
+        size_t spaces = 0;
+        for (size_t at = first; at < last; ++at) {
+            if (text_[at] == '.' || text_[at] == '\n') return false;
+            spaces += text_[at] == ' ';
+        }
+        return spaces < 7;
+    }
+
+    // Start of the section name in capitals that ends at `end` within the sentence, or `end` where there is
+    // none.
+    size_t find_section(size_t end) const {
+        size_t best = end, word = end;
+        while (word > start_ && end - word < kMaxHeading) {
+            size_t first = word;
+            while (first > start_ && is_upper(text_[first - 1])) --first;
+            if (first == word) break;
+            if (is(text_.view(first, end), kSection)) best = first;
+            if (first == start_ || text_[first - 1] != ' ') break;
+            word = first - 1;
+        }
+        return best;
+    }
+
+    bool in_brackets(size_t at) const {
+        const size_t limit = at - start_ > kMaxBracket ? at - kMaxBracket : start_;
+        for (size_t back = at; back-- > limit;) {
+            if (text_[back] == ')') return false;
+            if (text_[back] == '(') {
+                if (back == start_) return false;
+                for (size_t ahead = at; ahead < size_ && ahead < at + kMaxBracket; ++ahead) {
+                    if (text_[ahead] == ')') return true;
+                    if (text_[ahead] == '(') return false;
+                }
+                return false;
+            }
+        }
+        return false;
+    }
+
+    // A number that ends at `at` and heads a list item. Where the item starts inside the sentence, ends it
+    // there.
+    bool take_marker(size_t at) {
+        size_t first = at;
+        int number = 0;
+        while (first > start_ && at - first < 2 && is_digit(text_[first - 1])) --first;
+        if (first == at) {
+            const bool letter = at == start_ + 1 && is_letter(text_[start_]);
+            return letter || (at > start_ && at - start_ <= 4 && text_.is_roman(start_, at));
+        }
+        for (size_t digit = first; digit < at; ++digit) number = number * 10 + (text_[digit] - '0');
+        if (first == start_) {
+            marker_ = number;
+            return true;
+        }
+        const size_t before = text_.trim_back(start_, first);
+        const char mark = text_[before - 1];
+        const std::string_view word = text_.word_before(start_, before);
+        const bool glued = mark == ',' && before == first;
+        const bool after_colon = mark == ':';
+        const bool after_section = is(text_.view(start_, before), kSection);
+        const bool next_in_list = number == marker_ + 1 && marker_ > 0 && before < first && mark != ',' &&
+                                  !is(word, kNumbered | kBeforeNumber) && !is_digit(mark) &&
+                                  !in_brackets(first);
+        if (!(glued || after_colon || after_section || next_in_list)) return false;
+        cut(first);
+        marker_ = number;
+        return true;
+    }
+
+    size_t at_bracket(size_t at) {
+        if (at > start_ && is_digit(text_[at - 1]) && at + 1 < size_ && text_.is_space(at + 1) &&
+            !in_brackets(at)) {
+            take_marker(at);
+        }
+        return at + 1;
+    }
+
+    size_t at_colon(size_t at) {
+        const size_t section = find_section(at);
+        if (section > start_ && section < at && text_[section - 1] == ' ') cut(section);
+        if (!looks_like_heading(start_, at)) return at + 1;
+        size_t next = text_.skip_blanks(at + 1);
+        if (next < size_ && text_[next] == ',') return cut(next + 1);  // a comma stands for the line break
+        if (next > at + 1 && is_list_item(next)) return cut(at + 1);
+        return at + 1;
+    }
+
+    size_t at_line_break(size_t at) {
+        const size_t next = text_.skip_space(at);
+        const size_t end = text_.trim_back(start_, at);
+        if (next >= size_ || end <= start_) return next;
+        if (text_.count_lines(at, next) > 1 || is_list_item(next) || is_heading(next)) return cut(at);
+        const size_t line = std::max(start_, text_.line_start(at));
+        const Kind kind = text_.kind(next);
+        if (text_[end - 1] == ':') {
+            return looks_like_heading(line, end) || kind == Kind::upper ? cut(at) : next;
+        }
+        const std::string_view words = text_.view(line, end);
+        if (is(words, kSection)) return cut(at);
+        const bool capitals = text_.is_capitals(line, end);
+        if (capitals && words.size() < 40 && !text_.is_capitals(next, text_.line_end(next))) return cut(at);
+        if (kind == Kind::lower || kind == Kind::digit || text_[end - 1] == ',') return next;
+        if (is(text_.word_before(start_, end), kContinuing)) return next;
+        return end - line >= rules_.min_wrap ? next : cut(at);
+    }
+
+    size_t at_terminal(size_t at) {
+        size_t run = at;
+        bool asks = false;
+        while (run < size_ && (text_[run] == '.' || text_[run] == '!' || text_[run] == '?'))
+            asks |= text_[run++] != '.';
+        const size_t closed = text_.skip_closers(run);
+        const size_t next = text_.skip_space(closed);
+        if (next >= size_) return size_;
+        const Mark mark{at, run, closed, next, asks};
+        if (next == closed) {
+            if (text_[closed] == ',') return at_comma(mark);
+            return ends_glued(mark) ? cut(closed) : run;
+        }
+        const size_t lines = text_.count_lines(closed, next);
+        if (lines > 1) return cut(closed);
+        if (run == at + 1 && closed == run && !asks && lines == 0 && take_marker(at)) return next;
+        if (lines == 1 && (is_list_item(next) || is_heading(next))) return cut(closed);
+        return ends(mark) ? cut(closed) : (lines ? next : run);
+    }
+
+    struct Mark {
+        size_t at, run, closed, next;
+        bool asks;
+    };
+
+    // ".,Next": transcriptions that lost their line breaks.
+    size_t at_comma(const Mark& mark) {
+        const std::string_view word = text_.word_before(start_, mark.at);
+        const size_t next = text_.skip_space(mark.closed + 1);
+        if (next >= size_) return size_;
+        const Kind kind = text_.kind(next);
+        if (!mark.asks &&
+            (word.size() < 2 || text_.is_dotted(word) || is(word, kNeverLast | kNotBeforeLower))) {
+            return mark.run;
+        }
+        if (kind == Kind::upper || is_list_item(next)) return cut(mark.closed + 1);
+        return mark.run;
+    }
+
+    // No white space after the mark: "normal.The".
+    bool ends_glued(const Mark& mark) const {
+        const Kind next = text_.kind(mark.next);
+        if (mark.asks || mark.closed > mark.run) return next == Kind::upper && mark.at > start_;
+        if (mark.run > mark.at + 1 || mark.at == start_) return false;
+        const std::string_view word = text_.word_before(start_, mark.at);
+        const size_t after = mark.next + text_.length(mark.next);
+        const Kind third = after < size_ ? text_.kind(after) : Kind::space;
+        const Kind before = text_.kind_before(mark.at);
+        const bool known = word.size() < 2 || text_.is_dotted(word) ||
+                           is(word, kNeverLast | kNotBeforeLower | kBeforeNumber);
+        if (next == Kind::upper) {
+            if (before == Kind::lower) return !known && (third != Kind::upper || word.size() > 2);
+            if (before == Kind::upper) return !known && third == Kind::lower;
+            return third == Kind::lower || third == Kind::space;
+        }
+        if (next == Kind::digit) {
+            return before != Kind::digit && !known && (word.size() > 3 || is_list_item(mark.next));
+        }
+        if (next != Kind::lower || before != Kind::lower || known || word.size() < 3) return false;
+        const std::string_view follow = text_.word_at(mark.next);
+        if (follow.size() < 2 || is(follow, kSuffix)) return false;
+        const size_t end = mark.next + follow.size();
+        return text_.is_letters(word) && text_.is_letters(follow) &&
+               (end >= size_ || text_[end] == ' ' || text_[end] == ',');
+    }
+
+    // White space after the mark, at most one line break in it.
+    bool ends(const Mark& mark) const {
+        if (mark.at == start_) return false;
+        const Kind next = text_.kind(mark.next);
+        if (mark.asks) return text_[mark.at - 1] != '(';
+        if (next == Kind::closing) return false;
+        if (mark.run > mark.at + 1) return next == Kind::upper;
+        if (mark.closed == mark.run && in_brackets(mark.at)) return false;
+        const std::string_view word = text_.word_before(start_, mark.at);
+        const std::string_view follow = next == Kind::lower ? text_.word_at(mark.next) : std::string_view{};
+        const bool begins = next == Kind::lower && is(follow, kStarter);
+        const bool capital = next != Kind::lower && next != Kind::digit;
+        const std::string_view unit = Text::after_number(word);
+        const bool measured = unit.size() < word.size() || text_.follows_number(start_, word);
+        if (unit.empty() || (measured && is(unit, kUnit))) return next != Kind::lower || begins;
+        const uint16_t tables = rules_.find(word);
+        if (tables & kNeverLast) return false;
+        if ((tables & kBeforeNumber) && next == Kind::digit) return false;
+        if (tables & kNotBeforeLower) return capital;
+        if (text_.is_dotted(word)) return capital;
+        if (word.size() == 1) return ends_letter(word, capital);
+        if (next != Kind::lower) return true;
+        return begins || word.size() > 3 || !text_.is_letters(word) || text_.kind(start_) == Kind::lower;
+    }
+
+    // "J. Smith" goes on, "hepatitis C. The" does not.
+    bool ends_letter(std::string_view letter, bool capital) const {
+        if (!capital || !is_upper(letter[0])) return false;
+        const size_t at = static_cast<size_t>(letter.data() - text_.data());
+        const size_t before = text_.trim_back(start_, at);
+        if (before == start_ || before == at) return false;
+        const std::string_view word = text_.word_before(start_, before);
+        return !word.empty() && !is_upper(word[0]);
+    }
+
+    static constexpr size_t kMaxHeading = 60;
+    static constexpr size_t kMaxBracket = 120;
+
+    const Text text_;
+    const size_t size_;
+    const SentenceRules& rules_;
+    std::vector<Span>& spans_;
+    size_t start_ = 0;
+    int marker_ = 0;  // number of the last list item
+};
+
+}  // namespace
+
+void split_sentences(const char* text, size_t size, const SentenceRules& rules, std::vector<Span>& spans) {
+    Splitter(text, size, rules, spans).run();
+}
+
+}  // namespace radfast

@@ -1,0 +1,56 @@
+// Sentences of clinical text: a rule-based splitter whose words come as tables.
+//
+// It looks only at terminal marks, colons, closing brackets and line breaks, and decides each from the words
+// around it, so that its cost is that of the scan plus a few table look-ups per sentence. Spans are half-open
+// byte ranges, ascending, disjoint, without white space at either end; together they cover every byte that is
+// not white space.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace radfast {
+
+// One bit per table of radfast.kernels.tokenize.rules.SentenceRules.
+enum SentenceWord : uint16_t {
+    kNeverLast = 1,
+    kBeforeNumber = 2,
+    kNotBeforeLower = 4,
+    kUnit = 8,
+    kStarter = 16,
+    kContinuing = 32,
+    kNumbered = 64,
+    kSection = 128,
+    kSuffix = 256,
+};
+
+class SentenceRules {
+  public:
+    // Adds lower-case words to a table.
+    void add(SentenceWord table, const std::vector<std::string>& words);
+    // Tables that hold the word, compared in ASCII lower case.
+    uint16_t find(std::string_view word) const;
+
+    size_t min_wrap = 50;
+
+  private:
+    static constexpr size_t kMaxEntry = 40;
+    struct Hash {
+        using is_transparent = void;
+        size_t operator()(std::string_view word) const { return std::hash<std::string_view>{}(word); }
+    };
+    std::unordered_map<std::string, uint16_t, Hash, std::equal_to<>> words_;
+};
+
+struct Span {
+    int64_t first, last;
+};
+
+// Appends the sentences of text[0, size) to spans.
+void split_sentences(const char* text, size_t size, const SentenceRules& rules, std::vector<Span>& spans);
+
+}  // namespace radfast

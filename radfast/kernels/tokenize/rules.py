@@ -1,0 +1,110 @@
+"""What the sentence splitter knows about words, as data: change a table, not the code.
+
+All words are lower case and without their last full stop. The default tables are of radiology English.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+#: Longest entry of a table, bytes: the splitter looks no further back.
+MAX_ENTRY = 40
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+@dataclass(frozen=True)
+class SentenceRules:
+    """Word tables of `split_sentences`.
+
+    Parameters
+    ----------
+    never_last : frozenset of str
+        Abbreviations that no sentence ends with: "approx. 6 mm".
+    before_number : frozenset of str
+        Abbreviations when a digit follows, words otherwise: "No. 3" but "Effusion: no. Mass: no."
+    not_before_lower : frozenset of str
+        Abbreviations that end a sentence only before a capital: "sup. mesenteric", "at 8 a.m. The".
+    units : frozenset of str
+        Units: they end a sentence before a capital, a digit or a word of `starters`: "2.5 cm. mass".
+    starters : frozenset of str
+        Words that begin a sentence in lower-case dictation.
+    continuing : frozenset of str
+        Words after which a line break is a wrapped line, whatever follows.
+    numbered : frozenset of str
+        Words that take a number, so that "segment 2. Cyst" is no list item.
+    sections : frozenset of str
+        Section headings, words separated by one space.
+    suffixes : frozenset of str
+        Ends of file and host names: "image.jpg" is not two sentences.
+    min_wrap : int
+        A line of at least so many bytes may have been wrapped before a capital.
+    """
+
+    never_last: frozenset[str] = _words(
+        "dr drs mr mrs ms prof st approx vs v.s e.g eg i.e ie viz cf fig figs eq eqs ca aprox appr incl "
+        "esp c.f"
+    )
+    before_number: frozenset[str] = _words(
+        "no nos nr num im img imgs ims image images se ser series sl vol p pp pg pgs ch sec ref refs tab jan "
+        "feb mar apr jun jul aug sep sept oct nov dec al chr min max circa diam #"
+    )
+    not_before_lower: frozenset[str] = _words(
+        "ant post lat med inf sup bilat rt lt prox dist int ext diam avg est temp max min resp etc al a.m p.m am pm "
+        "jr sr inc ltd co corp dept univ gen abd neg pos bx hx dx tx rx sx fx hr hrs wt ht lig musc ven art "
+        "assoc mod sev sl vert transv long subcut periph cont cor sag ax calc calcif enh eval exam "
+        "poss prob prev prelim proc rec req spec susp sm lg mult num tech wnl i.v p.o b.i.d t.i.d q.d p.r.n u.s "
+        "m.d ph.d d.o r.n b.s m.s pt pts jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri "
+        "orig occ rel freq lob segm lab labs dx'd i.m s.c o.d o.s contrib dors ventr"
+    )
+    units: frozenset[str] = _words(
+        "mm cm m km ml cc dl l mg g kg mcg gm gms hu mmhg hz khz mhz sec secs msec ms min mins kv kvp mas ma mgy "
+        "msv gy rad mci ci mbq bpm in inch inches lb lbs deg w cm2 cm3 mm2 mm3 mm3 ng iu meq mmol cgy fr ga"
+    )
+    starters: frozenset[str] = _words(
+        "the there this these those it its he she they we no a an in on at is are was were both all heart lungs "
+        "lung liver spleen kidneys normal impression findings please patient mild moderate minimal recommend "
+        "otherwise however also if as for with and but of note within images image stable unchanged bilateral "
+        "right left small large another multiple several some mildly previously compared comparison follow"
+    )
+    continuing: frozenset[str] = _words(
+        "a an the of in on at to for with without and or but nor by from as is are was were be been has have had "
+        "no not than that which who this these those its their into within between through over under near "
+        "right left mild moderate severe small large may can could should would due per via dr mr mrs ms approx "
+        "approximately about measuring measures bilateral upper lower"
+    )
+    numbered: frozenset[str] = _words(
+        "segment segments grade level levels stage type image images im img imgs series se sequence figure fig "
+        "table no number phase zone rads bi-rads birads li-rads lirads pi-rads pirads ti-rads tirads lung-rads "
+        "category lr class slice slices day week month case view step part group rib ribs digit toe finger ray "
+        "page patient version point score grades types category and or to through of at x by lobe"
+    )
+    sections: frozenset[str] = frozenset(
+        "findings|finding|impression|impressions|conclusion|conclusions|technique|comparison|comparisons|history|"
+        "clinical history|clinical indication|clinical information|clinical data|clinical statement|"
+        "reason for exam|reason for examination|reason for study|reason for the exam|reason for this examination|"
+        "indication|indications|exam|examination|procedure|procedures|procedure comments|study|contrast|"
+        "recommendation|recommendations|addendum|opinion|interpretation|summary|diagnosis|wet read|final report|"
+        "preoperative diagnosis|postoperative diagnosis|medications|allergies|type of exam|exam type|"
+        "description|narrative|report|final diagnosis|limitations|complications|anesthesia|dose|"
+        "ct of the abdomen|ct of the pelvis|ct of the chest|ct abdomen|ct pelvis|ct chest|notification".split(
+            "|"
+        )
+    )
+    suffixes: frozenset[str] = _words(
+        "com org net edu gov html htm pdf jpg jpeg png gif txt dcm xml doc docx csv zip exe"
+    )
+    min_wrap: int = 50
+
+    def tables(self) -> dict[str, list[str]]:
+        """Return the word tables by name, each sorted, as the compiled splitter takes them."""
+        return {
+            field.name: sorted(getattr(self, field.name))
+            for field in fields(self)
+            if field.name != "min_wrap"
+        }
+
+
+DEFAULT_RULES = SentenceRules()
