@@ -1,0 +1,64 @@
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <utility>
+
+#include "cosine.h"
+
+namespace py = pybind11;
+
+namespace {
+
+using namespace radfast::cosine;
+using Floats = py::array_t<float>;
+template <typename T>
+using Flat = py::array_t<T, py::array::c_style>;
+
+Rows rows_of(const Floats& array) {
+    return {array.data(), array.shape(0), static_cast<std::int64_t>(array.strides(0) / sizeof(float))};
+}
+
+// Returns (scores, ids, first bad query or -1, first bad key or -1).
+template <typename Search>
+py::tuple search(const Floats& queries, int k, Search&& run) {
+    Floats scores({queries.shape(0), static_cast<py::ssize_t>(k)});
+    Flat<std::int32_t> ids({queries.shape(0), static_cast<py::ssize_t>(k)});
+    float* to_scores = scores.mutable_data();
+    std::int32_t* to_ids = ids.mutable_data();
+    BadRows bad;
+    {
+        py::gil_scoped_release unlocked;
+        bad = run(to_scores, to_ids);
+    }
+    const auto or_none = [](std::int64_t row) { return row == BadRows::kNone ? -1 : row; };
+    return py::make_tuple(scores, ids, or_none(bad.query), or_none(bad.key));
+}
+
+}  // namespace
+
+void bind_cosine(py::module_& m) {
+    m.def(
+        "cosine_dense",
+        [](const Floats& queries, const Floats& keys, int k, int threads) {
+            const Rows q = rows_of(queries), n = rows_of(keys);
+            const std::int64_t depth = queries.shape(1);
+            return search(queries, k, [&](float* scores, std::int32_t* ids) {
+                return search_dense(q, n, depth, k, threads, scores, ids);
+            });
+        },
+        py::arg("queries").noconvert(), py::arg("keys").noconvert(), py::arg("k"), py::arg("threads"));
+    m.def(
+        "cosine_candidates",
+        [](const Floats& queries, const Floats& keys, int k, const Flat<std::int64_t>& indptr,
+           const Flat<std::int32_t>& ids, const Flat<std::int32_t>& group, int threads) {
+            const Rows q = rows_of(queries), n = rows_of(keys);
+            const std::int64_t depth = queries.shape(1);
+            const Candidates lists = {indptr.data(), indptr.shape(0) - 1, ids.data(), group.data()};
+            return search(queries, k, [&](float* scores, std::int32_t* best) {
+                return search_candidates(q, n, depth, k, lists, threads, scores, best);
+            });
+        },
+        py::arg("queries").noconvert(), py::arg("keys").noconvert(), py::arg("k"),
+        py::arg("indptr").noconvert(), py::arg("ids").noconvert(), py::arg("group").noconvert(),
+        py::arg("threads"));
+}
