@@ -4,8 +4,8 @@
 
 queries (Q, F) and keys (N, F) -> scores float32 (Q, k), ids int32 (Q, k). Computed in float32.
 
-- Equal scores: the smaller id comes first, and stays when only one of them finds room. Equal keys score equally,
-  bit for bit, wherever they stand; results do not depend on the number of threads.
+- Equal scores: the smaller id comes first, and stays when only one of them finds room. Equal keys score
+  equally, bit for bit, wherever they stand; results do not depend on the number of threads.
 - A row of zeros scores 0 with everything. Rounding may lift a score above 1 by a few 1e-7; it is not clipped.
 - NaN and infinities are refused, naming the first row that holds one. With candidates only the rows that are
   compared are looked at.
@@ -13,7 +13,7 @@ queries (Q, F) and keys (N, F) -> scores float32 (Q, k), ids int32 (Q, k). Compu
 - float16, bfloat16 and float64 are converted to float32; views with a row stride are read in place, other
   non-contiguous views are copied.
 - candidates (indptr int64 (G+1,), ids int32, group int32 (Q,)): query q sees ids[indptr[g]:indptr[g+1]] with
-  g = group[q], and nothing where g is -1. Lists may be unsorted, empty, or repeat an id, which then counts once.
+  g = group[q], and nothing where g is -1. Lists may be unsorted or empty; an id that stands twice counts once.
 
 `reference` is the plain float64 truth, `cpu` calls csrc/cosine.cpp.
 """
@@ -140,20 +140,15 @@ def check_candidates(candidates: tuple[Any, Any, Any], q: int, n: int, name: str
             raise UsageError(f"{name} candidates {label} must hold integers, holds {values.dtype}")
         parts.append(values)
     indptr, ids, group = parts
-    if (
-        len(indptr) < 1
-        or indptr[0] != 0
-        or indptr[-1] != len(ids)
-        or (np.diff(indptr.astype(np.int64)) < 0).any()
-    ):
+    rises = len(indptr) > 0 and not (np.diff(indptr.astype(np.int64)) < 0).any()
+    if not rises or indptr[0] != 0 or indptr[-1] != len(ids):
         raise UsageError(f"{name} candidates indptr must rise from 0 to the number of ids, {len(ids)}")
     if len(group) != q:
         raise UsageError(f"{name} candidates group must have one entry per query, {q}, has {len(group)}")
     for values, label, low, high in ((ids, "ids", 0, n), (group, "group", -1, len(indptr) - 1)):
         if values.size and not (low <= values.min() and values.max() < high):
-            raise UsageError(
-                f"{name} candidates {label} must be in [{low}, {high}), are in [{values.min()}, {values.max()}]"
-            )
+            found = f"[{values.min()}, {values.max()}]"
+            raise UsageError(f"{name} candidates {label} must be in [{low}, {high}), are in {found}")
     return (
         np.ascontiguousarray(indptr, dtype=np.int64),
         np.ascontiguousarray(ids, dtype=np.int32),

@@ -1,0 +1,19 @@
+# Types of the compiled module; csrc/bind_*.cpp is its source. Kernels check their arguments before they call it.
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_F32 = npt.NDArray[np.float32]
+_I32 = npt.NDArray[np.int32]
+_I64 = npt.NDArray[np.int64]
+
+def simd() -> str: ...
+def lower_simd(wanted: str) -> str: ...
+
+# cosine: (scores, ids, first bad query or -1, first bad key or -1)
+def cosine_dense(queries: _F32, keys: _F32, k: int, threads: int) -> tuple[_F32, _I32, int, int]: ...
+def cosine_candidates(
+    queries: _F32, keys: _F32, k: int, indptr: _I64, ids: _I32, group: _I32, threads: int
+) -> tuple[_F32, _I32, int, int]: ...
+def __getattr__(name: str) -> Any: ...
