@@ -1,4 +1,4 @@
-# Types of the compiled module; csrc/bind_*.cpp is its source. Kernels check their arguments before they call it.
+# Types of the compiled module, whose source is csrc/bind_*.cpp. Kernels check arguments before they call it.
 from typing import Any
 
 import numpy as np

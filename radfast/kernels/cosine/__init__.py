@@ -13,7 +13,7 @@ queries (Q, F) and keys (N, F) -> scores float32 (Q, k), ids int32 (Q, k). Compu
 - float16, bfloat16 and float64 are converted to float32; views with a row stride are read in place, other
   non-contiguous views are copied.
 - candidates (indptr int64 (G+1,), ids int32, group int32 (Q,)): query q sees ids[indptr[g]:indptr[g+1]] with
-  g = group[q], and nothing where g is -1. Lists may be unsorted or empty; an id that stands twice counts once.
+  g = group[q], and nothing where g is -1. Lists may be unsorted or empty; an id given twice counts once.
 
 `reference` is the plain float64 truth, `cpu` calls csrc/cosine.cpp.
 """
