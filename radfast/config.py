@@ -1,7 +1,6 @@
 """Settings of a run: TOML, checked by pydantic; an unknown key is an error.
 
-`default` values are the paper's where the paper states one and a CPU can bear it; configs/paper.toml holds
-the paper's sizes, configs/demo.toml those of the demo.
+Defaults are what a CPU can bear on an archive of any size; configs/paper.toml holds the paper's sizes.
 """
 
 from __future__ import annotations
@@ -61,10 +60,12 @@ class TextConfig(_Section):
 class TopicsConfig(_Section):
     """Three levels of LDA."""
 
-    n_document: int = Field(80, ge=1, description="0 < K; used when candidates is empty")
-    n_second: int = Field(10, ge=1)
-    n_sentence: int = Field(1000, ge=1)
-    alpha: float | None = Field(0.01, gt=0)
+    n_document: int = Field(0, ge=0, description="topics; 0: one per 50 reports, 2 to 80")
+    n_second: int = Field(
+        0, ge=0, description="topics in each document topic; 0: one per 20 of its reports, 2 to 10"
+    )
+    n_sentence: int = Field(0, ge=0, description="topics of windows; 0: one per 20 windows, 2 to 1000")
+    alpha: float | None = Field(0.1, gt=0)
     eta: float = Field(0.01, gt=0)
     n_sweeps: int = Field(200, ge=1)
     top_words: int = Field(50, ge=1)
@@ -95,17 +96,17 @@ class FindingsConfig(_Section):
 class VisionConfig(_Section):
     """Networks and their training."""
 
-    network: Literal["alexnet", "vgg16", "vgg19"] = "vgg19"
+    network: Literal["alexnet", "vgg16", "vgg19"] = "alexnet"
     width: float = Field(1.0, gt=0, le=1.0, description="share of the channels; below 1 takes no weights")
     weights: Path | None = Field(None, description=".safetensors or .pth with torchvision's keys")
     freeze_trunk: bool = False
-    crop: int = Field(224, ge=32, description="side of the random crop, pixels")
-    picture_size: int = Field(256, ge=32, description="side the pictures are resized to before the crop")
-    recipe: Literal["paper", "modern"] = "paper"
-    epochs: int = Field(30, ge=1)
+    crop: int = Field(112, ge=32, description="side of the random crop, pixels")
+    picture_size: int = Field(128, ge=32, description="side the pictures are resized to before the crop")
+    recipe: Literal["paper", "modern"] = "modern"
+    epochs: int = Field(10, ge=1)
     batch: int = Field(50, ge=1)
     learning_rate: float = Field(0.001, gt=0)
-    head_learning_rate: float = Field(0.01, gt=0)
+    head_learning_rate: float = Field(0.001, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0)
     patience: int = Field(10, ge=1, description="epochs without a better validation loss before the stop")

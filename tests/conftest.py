@@ -19,7 +19,10 @@ def data() -> Path:
     return folder
 
 
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.gpu if name == "cuda" else ()) for name in BACKENDS])
+_BACKENDS = [pytest.param(name, marks=pytest.mark.gpu if name == "cuda" else ()) for name in BACKENDS]
+
+
+@pytest.fixture(params=_BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     """Each backend in turn; one that cannot run is skipped with its reason."""
     if (reason := why_not(request.param)) is not None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -107,11 +108,14 @@ class Memo:
     def run(self, stage: str, key: str, outputs: tuple[str, ...], work: Callable[[], str]) -> str:
         """Run `work`, record it and return its note; an interrupted stage leaves no record and runs again."""
         (self.folder / f"{stage}.json").unlink(missing_ok=True)
+        for name in outputs:  # what this run does not write must not pass for its result
+            path = self.out / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         start = time.monotonic()
         note = work()
         record = Record(
             key,
-            {name: fingerprint(self.out / name) for name in outputs},
+            {name: fingerprint(self.out / name) for name in outputs if (self.out / name).exists()},
             round(time.monotonic() - start, 3),
             peak_memory(),
         )

@@ -22,7 +22,8 @@ class Stage:
     after : tuple of str
         Stages whose outputs it reads.
     outputs : tuple of str
-        Files and folders it writes, relative to the output folder.
+        Files and folders it may write, relative to the output folder: tables always, models where there is
+        something to learn from.
     settings : tuple of str
         Sections of the configuration that change its result.
     code : tuple of str

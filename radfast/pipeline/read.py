@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from radfast import archive, findings, store, text, topics, vectors
 from radfast.errors import NothingFoundError
 from radfast.pipeline.context import Context, count_values, plural
-from radfast.types import LEDGER, TABLES, make_table
+from radfast.types import LEDGER, LEVELS, TABLES, make_table
 
 
 def ingest(run: Context) -> str:
@@ -18,7 +20,11 @@ def ingest(run: Context) -> str:
         run.archive, run.reports, run.pixels, run.config.archive, threads=run.threads, progress=run.progress
     )
     matches = count_values(found.reports, "match")
-    if found.reports.num_rows and matches.get("none", 0) == found.reports.num_rows:
+    if (
+        run.reports is not None
+        and found.reports.num_rows
+        and matches.get("none", 0) == found.reports.num_rows
+    ):
         raise NothingFoundError(
             f"none of {plural(found.reports.num_rows, 'report')} matches a study of {run.archive}: "
             "compare study_uid, accession_number, or patient_id and study_date of both"
@@ -67,81 +73,96 @@ def tokenize(run: Context) -> str:
 
 def learn_topics(run: Context) -> str:
     """Learn topics at three levels, and the perplexity curve where candidates are given."""
-    settings, seed = run.config.topics, run.config.seed
+    settings = run.config.topics
     reports = run.read("reports")
     documents = text.Corpus.load(run.work / "documents")
     windows = text.Corpus.load(run.work / "windows")
+    usable = np.flatnonzero(np.diff(documents.indptr) >= run.config.text.min_terms)
     identifiers = json.loads((run.work / "windows.json").read_text(encoding="utf-8"))
-    lengths = np.diff(documents.indptr)
-    usable = np.flatnonzero(lengths >= run.config.text.min_terms)
     if usable.size == 0:
-        raise NothingFoundError(
-            f"no report keeps {run.config.text.min_terms} terms: "
-            "lower text.min_df, text.drop_top or text.min_terms"
-        )
-    n_document, curve = settings.n_document, None
-    if settings.candidates:
-        groups = np.asarray(reports.column("patient_id").to_pylist(), dtype=object)[usable]
-        choice = topics.select_n_topics(
-            documents.select(usable),
-            candidates=settings.candidates,
-            seeds=settings.curve_seeds,
-            groups=_whole_groups(groups),
-            n_sweeps=settings.curve_sweeps,
-            alpha=settings.alpha,
-            eta=settings.eta,
-            threads=run.threads,
-            random_state=seed,
-        )
-        curve = {
-            "candidates": [int(k) for k in choice.candidates],
-            "perplexity": [[float(value) for value in row] for row in choice.perplexity],
-            "chosen": int(choice.chosen),
-            "rule": choice.rule,
-        }
-        if settings.choose:
-            n_document = int(choice.chosen)
-    store.write_json(run.work / "curve.json", curve)
+        run.write("topics", make_table(TABLES["topics"], []))
+        run.write("topic_words", make_table(TABLES["topic_words"], []))
+        return f"no report keeps {run.config.text.min_terms} terms: nothing to learn topics from"
+    documents = documents.select(usable)
+    curve = _draw_curve(run, documents, [reports["patient_id"][int(row)].as_py() for row in usable])
+    n_document = settings.n_document or _size(usable.size, 50, 80)
+    if curve is not None and settings.choose:
+        n_document = curve["chosen"]
+    n_second = settings.n_second or _size(usable.size // n_document, 20, 10)
+    n_sentence = settings.n_sentence or _size(len(identifiers), 20, 1000)
     hierarchy = topics.TopicHierarchy(
         n_document=n_document,
-        n_second=settings.n_second,
-        n_sentence=settings.n_sentence,
+        n_second=n_second,
+        n_sentence=n_sentence,
         alpha=settings.alpha,
         eta=settings.eta,
         n_sweeps=settings.n_sweeps,
         threads=run.threads,
-        random_state=seed,
+        random_state=run.config.seed,
     )
     hierarchy.fit(documents, windows, progress=run.progress)
     hierarchy.save(run.model / "topics")
-    report_ids = reports.column("report_id").to_pylist()
+    store.write_json(run.work / "curve.json", curve)
+    report_ids = [reports["report_id"][int(row)].as_py() for row in usable]
+    run.write("topics", _tabulate_topics(hierarchy, report_ids, identifiers))
+    run.write("topic_words", _tabulate_words(hierarchy, settings.top_words))
+    return f"{n_document} document, {n_document} x {n_second} second-level, {n_sentence} sentence topics"
+
+
+def _size(units: int, per_topic: int, most: int) -> int:
+    """Choose K by the archive's size; a large one gets the paper's number."""
+    return min(most, max(2, units // per_topic))
+
+
+def _draw_curve(run: Context, documents: text.Corpus, patients: list[str]) -> dict[str, Any] | None:
+    settings = run.config.topics
+    # A report without a patient is a group of its own.
+    groups = np.array([patient or f"#{row}" for row, patient in enumerate(patients)])
+    if not settings.candidates or len(set(groups)) < 2:
+        return None
+    choice = topics.select_n_topics(
+        documents,
+        candidates=settings.candidates,
+        seeds=settings.curve_seeds,
+        groups=groups,
+        n_sweeps=settings.curve_sweeps,
+        alpha=settings.alpha,
+        eta=settings.eta,
+        threads=run.threads,
+        random_state=run.config.seed,
+        progress=run.progress,
+    )
+    return {
+        "candidates": list(choice.candidates),
+        "perplexity": choice.perplexity.tolist(),
+        "chosen": choice.chosen,
+        "rule": choice.rule,
+    }
+
+
+def _tabulate_topics(hierarchy: topics.TopicHierarchy, report_ids: list[str], windows: list[str]) -> pa.Table:
     rows: list[dict[str, object]] = []
     for level, units, topic, probability in (
         ("document", report_ids, hierarchy.document_topic_, hierarchy.document_probability_),
         ("second", report_ids, hierarchy.second_topic_, hierarchy.second_probability_),
-        ("sentence", identifiers, hierarchy.sentence_topic_, hierarchy.sentence_probability_),
+        ("sentence", windows, hierarchy.sentence_topic_, hierarchy.sentence_probability_),
     ):
         rows.extend(
             {"level": level, "unit_id": unit, "topic": int(k), "probability": float(p)}
             for unit, k, p in zip(units, topic, probability, strict=True)
             if k >= 0
         )
-    run.write("topics", make_table(TABLES["topics"], rows))
-    words: list[dict[str, object]] = []
-    for level in ("document", "second", "sentence"):
-        for topic_id, ranked in enumerate(hierarchy.top_words(level, settings.top_words)):
-            words.extend(
-                {"level": level, "topic": topic_id, "rank": rank, "word": word, "weight": float(weight)}
-                for rank, (word, weight) in enumerate(ranked)
-            )
-    run.write("topic_words", make_table(TABLES["topic_words"], words))
-    n_second = n_document * settings.n_second
-    return f"{n_document} document, {n_second} second-level, {settings.n_sentence} sentence topics"
+    return make_table(TABLES["topics"], rows)
 
 
-def _whole_groups(groups: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-    """Give every report without a patient a group of its own."""
-    return np.asarray([group or f"#{row}" for row, group in enumerate(groups)], dtype=object)
+def _tabulate_words(hierarchy: topics.TopicHierarchy, n: int) -> pa.Table:
+    rows: list[dict[str, object]] = [
+        {"level": level, "topic": topic, "rank": rank, "word": word, "weight": float(weight)}
+        for level in LEVELS
+        for topic, ranked in enumerate(hierarchy.top_words(level, n))
+        for rank, (word, weight) in enumerate(ranked)
+    ]
+    return make_table(TABLES["topic_words"], rows)
 
 
 def learn_vectors(run: Context) -> str:
@@ -161,10 +182,9 @@ def learn_vectors(run: Context) -> str:
         texts.extend(line for line in lines if line.strip())
     corpus = tokenizer.fit_transform(texts)
     vocabulary = np.asarray(corpus.vocabulary, dtype=object)
-    documents = [
-        vocabulary[corpus.tokens[corpus.indptr[d] : corpus.indptr[d + 1]]].tolist()
-        for d in range(len(corpus.indptr) - 1)
-    ]
+    documents = [vocabulary[tokens].tolist() for tokens in np.split(corpus.tokens, corpus.indptr[1:-1])]
+    if not corpus.tokens.size:
+        return "no text: nothing to learn vectors from"
     learned = vectors.train_word_vectors(
         documents, settings, seed=run.config.seed, threads=run.threads, progress=run.progress
     )
