@@ -1,0 +1,272 @@
+"""Collapsed Gibbs sampling of latent Dirichlet allocation (LDA).
+
+Chain over the topics z of T tokens, document and topic distributions integrated out (Griffiths and Steyvers
+2004):
+
+    p(z_i = k | rest) ~ (n_dk + alpha) (n_wk + eta) / (n_k + V eta)        counts without token i itself
+
+Contract
+--------
+- A corpus is ``indptr`` int64 (D+1,) and ``rows`` int32 (T,): document d owns tokens
+  ``indptr[d]:indptr[d+1]``, and ``rows[i]`` is the row of token i in the count table. For one model a row is
+  a word.
+- Many small models over disjoint documents run as one batch of G groups: ``document_group`` int32 (D,) names
+  the model of a document, ``row_group`` int32 (R,) that of a row (a row is then a word of one group), and
+  every group has K topics of its own. ``n_words`` is the V of the formula, the same for all groups.
+- ``topics`` uint16 (T,), ``word_topic`` int32 (R, P) and ``totals`` int32 (G, P), where P is K rounded up to
+  16 and the columns from K on stay 0. After every call ``word_topic`` and ``totals`` are exactly the counts
+  of ``topics``.
+- An empty document has no tokens and takes no part; `fold_in` gives it the prior mean 1/K.
+- Randomness: token i of document d in sweep s draws from a counter-based stream of (seed, s, d), so that
+  results are the same bits at any number of threads, and the same whether n sweeps are run in one call or in
+  several.
+
+Methods
+-------
+``exact``  the chain above, token after token, in float64: one thread. Draw for draw equal to
+           `reference.sample`.
+``dense``  documents in parallel. Each document's own counts are exact, and so is the removal of the token's
+           own count; the counts of words and topics are those at the start of a batch of documents, of which
+           there are `DENSE_BATCHES` in a sweep (delayed counts: Newman et al. 2009, "Distributed algorithms
+           for topic models"). float32. Not the exact chain: the tests bound its deviation on corpora small
+           enough to enumerate.
+``auto``   ``dense``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from radfast.device import choose_backend, count_threads
+from radfast.errors import UsageError
+from radfast.kernels.gibbs import cpu, inference
+from radfast.kernels.gibbs.team import LANES
+
+__all__ = ["METHODS", "Chain", "fold_in", "log_likelihood", "log_predictive", "sample", "start"]
+
+METHODS = ("auto", "exact", "dense")
+MAX_TOPICS = 65_535
+
+
+@dataclass
+class Chain:
+    """State of a sampler: corpus, topics of its tokens, their counts (see the module for shapes)."""
+
+    indptr: NDArray[np.int64]
+    rows: NDArray[np.int32]
+    document_group: NDArray[np.int32]
+    row_group: NDArray[np.int32]
+    n_topics: int
+    n_words: int
+    alpha: float
+    eta: float
+    seed: int
+    topics: NDArray[np.uint16]
+    word_topic: NDArray[np.int32]
+    totals: NDArray[np.int32]
+    n_sweeps: int = 0
+
+
+def start(
+    indptr: ArrayLike,
+    rows: ArrayLike,
+    n_topics: int,
+    *,
+    n_rows: int,
+    alpha: float,
+    eta: float,
+    seed: int = 0,
+    n_words: int | None = None,
+    document_group: ArrayLike | None = None,
+    row_group: ArrayLike | None = None,
+    topics: ArrayLike | None = None,
+    n_sweeps: int = 0,
+) -> Chain:
+    """Begin a chain, each token at a random topic or at the topics given.
+
+    Parameters
+    ----------
+    indptr : array_like of int64, shape (D+1,)
+    rows : array_like of int32, shape (T,)
+    n_topics : int
+        K, 1 to 65535.
+    n_rows : int
+        R, rows of the count table.
+    alpha, eta : float
+        Symmetric Dirichlet parameters of documents over topics and of topics over words, above 0.
+    seed : int
+    n_words : int, optional
+        V; `n_rows` by default.
+    document_group, row_group : array_like of int32, shapes (D,) and (R,), optional
+        Model of each document and row; one model for all by default.
+    topics : array_like of uint16, shape (T,), optional
+        Topics to go on from.
+    n_sweeps : int
+        Sweeps already done; names the random streams to come.
+
+    Returns
+    -------
+    Chain
+
+    Raises
+    ------
+    UsageError
+        If a shape, an id or a parameter is out of its range.
+    """
+    bounds = np.ascontiguousarray(indptr, dtype=np.int64)
+    ids = np.ascontiguousarray(rows, dtype=np.int32)
+    n_documents = len(bounds) - 1
+    _check_corpus("start", bounds, ids, n_rows)
+    if not 1 <= n_topics <= MAX_TOPICS:
+        raise UsageError(f"[start] n_topics must be 1 to {MAX_TOPICS}, is {n_topics}")
+    for name, value in (("alpha", alpha), ("eta", eta)):
+        if not (np.isfinite(value) and value > 0):
+            raise UsageError(f"[start] {name} must be above 0, is {value}")
+    of_document = _groups("document_group", document_group, n_documents)
+    of_row = _groups("row_group", row_group, n_rows)
+    n_groups = 1 + max(int(of_document.max(initial=0)), int(of_row.max(initial=0)))
+    owner = np.repeat(of_document, np.diff(bounds))
+    if not np.array_equal(of_row[ids], owner):
+        raise UsageError(
+            "[start] row_group must give every token's row the group of its document, some differ"
+        )
+    if topics is None:
+        labels = np.empty(len(ids), np.uint16)
+        cpu.draw_topics(bounds, n_topics, seed, labels)
+    else:
+        labels = np.array(topics, dtype=np.uint16)
+        if labels.shape != ids.shape:
+            raise UsageError(f"[start] topics must have shape {ids.shape}, is {labels.shape}")
+        if len(labels) and int(labels.max()) >= n_topics:
+            raise UsageError(f"[start] topics must be below n_topics {n_topics}, is {int(labels.max())}")
+    padded = -(-n_topics // LANES) * LANES
+    word_topic = np.zeros((n_rows, padded), np.int32)
+    totals = np.zeros((n_groups, padded), np.int32)
+    cpu.count(ids, of_row, labels, word_topic, totals)
+    return Chain(
+        bounds, ids, of_document, of_row, n_topics, n_rows if n_words is None else n_words,
+        float(alpha), float(eta), int(seed) & 0xFFFFFFFFFFFFFFFF, labels, word_topic, totals, n_sweeps,
+    )  # fmt: skip
+
+
+def sample(
+    chain: Chain, n_sweeps: int, *, method: str = "auto", backend: str = "auto", threads: int = 0
+) -> None:
+    """Advance `chain` in place by `n_sweeps` sweeps over all tokens.
+
+    Parameters
+    ----------
+    chain : Chain
+    n_sweeps : int
+        0 or more.
+    method : {"auto", "exact", "dense"}
+        See the module.
+    backend : {"auto", "cpu"}
+    threads : int
+        0 takes all cores; the result does not depend on it.
+
+    Raises
+    ------
+    UsageError
+        If the method or the backend does not exist.
+    """
+    if method not in METHODS:
+        raise UsageError(f"[sample] method must be one of {', '.join(METHODS)}, is '{method}'")
+    if n_sweeps < 0:
+        raise UsageError(f"[sample] n_sweeps must be 0 or more, is {n_sweeps}")
+    match choose_backend(backend, chain.topics, kernel="gibbs", supported=("cpu",)):
+        case "cpu":
+            cpu.sample(chain, n_sweeps, method=method, threads=count_threads(threads))
+
+
+def log_likelihood(chain: Chain, *, threads: int = 0) -> float:
+    """Return the joint log p(words, topics | alpha, eta) of the chain's state, in nats (float64).
+
+    Summed over groups; a group without tokens adds 0. Griffiths and Steyvers 2004, equations 2 and 3.
+    """
+    return inference.log_likelihood(chain, threads=count_threads(threads))
+
+
+def fold_in(
+    indptr: ArrayLike,
+    rows: ArrayLike,
+    phi: NDArray[np.float32],
+    alpha: float,
+    *,
+    n_iterations: int = 50,
+    tolerance: float = 1e-3,
+    threads: int = 0,
+) -> NDArray[np.float32]:
+    """Infer topic shares of documents under fixed topics, without randomness.
+
+    Zeroth-order collapsed variational inference (Asuncion et al. 2009): with g_ik the share of token i in
+    topic k, g_ik ~ (sum_j!=i g_jk + alpha) phi[w_i, k], token after token until the mean change of g in a
+    round is below `tolerance`; then theta_k = (sum_i g_ik + alpha) / (N_d + K alpha).
+
+    Parameters
+    ----------
+    indptr : array_like of int64, shape (D+1,)
+    rows : array_like of int32, shape (T,)
+    phi : float32, shape (R, K)
+        p(word of the row | topic), above 0.
+    alpha : float
+    n_iterations : int
+        Most rounds for a document.
+    tolerance : float
+    threads : int
+
+    Returns
+    -------
+    float32, shape (D, K)
+        Rows sum to 1; an empty document has 1/K everywhere.
+    """
+    bounds = np.ascontiguousarray(indptr, dtype=np.int64)
+    ids = np.ascontiguousarray(rows, dtype=np.int32)
+    _check_corpus("fold_in", bounds, ids, len(phi))
+    n_topics = phi.shape[1]
+    padded = np.zeros((len(phi), -(-n_topics // LANES) * LANES), np.float32)
+    padded[:, :n_topics] = phi
+    return inference.fold_in(
+        bounds, ids, padded, n_topics, alpha, n_iterations=n_iterations, tolerance=tolerance,
+        threads=count_threads(threads),
+    )  # fmt: skip
+
+
+def log_predictive(
+    indptr: ArrayLike, rows: ArrayLike, theta: NDArray[np.float32], phi: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Return sum_i log sum_k theta[d, k] phi[rows[i], k] per document, float64 (D,), in nats."""
+    bounds = np.ascontiguousarray(indptr, dtype=np.int64)
+    ids = np.ascontiguousarray(rows, dtype=np.int32)
+    _check_corpus("log_predictive", bounds, ids, len(phi))
+    if theta.shape != (len(bounds) - 1, phi.shape[1]):
+        raise UsageError(
+            f"[log_predictive] theta must have shape {(len(bounds) - 1, phi.shape[1])}, is {theta.shape}"
+        )
+    return inference.log_predictive(bounds, ids, theta, phi)
+
+
+def _check_corpus(function: str, indptr: NDArray[np.int64], rows: NDArray[np.int32], n_rows: int) -> None:
+    if indptr.ndim != 1 or len(indptr) == 0 or indptr[0] != 0 or indptr[-1] != len(rows):
+        raise UsageError(f"[{function}] indptr must rise from 0 to the {len(rows)} tokens, is not so")
+    if bool((np.diff(indptr) < 0).any()):
+        raise UsageError(f"[{function}] indptr must not fall, does")
+    if len(rows) and (int(rows.min()) < 0 or int(rows.max()) >= n_rows):
+        raise UsageError(
+            f"[{function}] rows must be 0 to {n_rows - 1}, has {int(rows.min())} to {int(rows.max())}"
+        )
+
+
+def _groups(name: str, groups: Any, size: int) -> NDArray[np.int32]:
+    if groups is None:
+        return np.zeros(size, np.int32)
+    ids = np.ascontiguousarray(groups, dtype=np.int32)
+    if ids.shape != (size,):
+        raise UsageError(f"[start] {name} must have shape ({size},), is {ids.shape}")
+    if len(ids) and int(ids.min()) < 0:
+        raise UsageError(f"[start] {name} must be 0 or more, is {int(ids.min())}")
+    return ids

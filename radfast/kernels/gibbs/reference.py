@@ -1,0 +1,115 @@
+"""The truth of the `gibbs` kernel: the collapsed Gibbs chain as the formula says, float64, plain Python."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from radfast.kernels.gibbs import Chain
+
+_MASK = 0xFFFFFFFFFFFFFFFF
+_STEP = 0x9E3779B97F4A7C15
+
+
+def mix(x: int) -> int:
+    """Scramble 64 bits (the output function of SplitMix64: Steele, Lea and Flood 2014)."""
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
+    return x ^ (x >> 31)
+
+
+def stream(seed: int, sweep: int, unit: int) -> int:
+    """Return the key of the random stream of a document (`unit`) in a sweep."""
+    key = mix((seed + _STEP) & _MASK)
+    key = mix((key + (sweep + 1) * _STEP) & _MASK)
+    return mix((key + (unit + 1) * _STEP) & _MASK)
+
+
+def uniform(key: int, index: int) -> float:
+    """Return draw `index` of a stream: uniform on [0, 1), 53 bits."""
+    return (mix((key + (index + 1) * _STEP) & _MASK) >> 11) * 2.0**-53
+
+
+def sample(chain: Chain, n_sweeps: int) -> None:
+    """Advance `chain` by `n_sweeps` sweeps of the exact chain, one model or many."""
+    k_range = range(chain.n_topics)
+    smoothing = chain.n_words * chain.eta
+    for sweep in range(chain.n_sweeps, chain.n_sweeps + n_sweeps):
+        for d in range(len(chain.indptr) - 1):
+            begin, end = int(chain.indptr[d]), int(chain.indptr[d + 1])
+            totals = chain.totals[chain.document_group[d]]
+            n_d = [0] * chain.n_topics
+            for i in range(begin, end):
+                n_d[int(chain.topics[i])] += 1
+            key = stream(chain.seed, sweep, d)
+            for i in range(begin, end):
+                n_w = chain.word_topic[chain.rows[i]]
+                old = int(chain.topics[i])
+                n_d[old] -= 1
+                n_w[old] -= 1
+                totals[old] -= 1
+                cumulated = []
+                total = 0.0
+                for k in k_range:
+                    total += (n_d[k] + chain.alpha) * (int(n_w[k]) + chain.eta) / (int(totals[k]) + smoothing)
+                    cumulated.append(total)
+                goal = uniform(key, i - begin) * total
+                new = 0
+                while new < chain.n_topics - 1 and cumulated[new] <= goal:
+                    new += 1
+                n_d[new] += 1
+                n_w[new] += 1
+                totals[new] += 1
+                chain.topics[i] = new
+    chain.n_sweeps += n_sweeps
+
+
+def log_likelihood(chain: Chain) -> float:
+    """Return log p(words, topics | alpha, eta), float64, in nats."""
+    k, alpha, eta, smoothing = chain.n_topics, chain.alpha, chain.eta, chain.n_words * chain.eta
+    value = 0.0
+    for d in range(len(chain.indptr) - 1):
+        counts = np.bincount(chain.topics[chain.indptr[d] : chain.indptr[d + 1]], minlength=k)
+        value += math.lgamma(k * alpha) - math.lgamma(int(counts.sum()) + k * alpha)
+        value += sum(math.lgamma(int(n) + alpha) - math.lgamma(alpha) for n in counts if n)
+    for totals in chain.totals:
+        value += sum(math.lgamma(smoothing) - math.lgamma(int(n) + smoothing) for n in totals[:k])
+    return value + sum(math.lgamma(int(n) + eta) - math.lgamma(eta) for n in chain.word_topic.ravel() if n)
+
+
+def fold_in(
+    indptr: NDArray[np.int64],
+    rows: NDArray[np.int32],
+    phi: NDArray[np.float64],
+    alpha: float,
+    *,
+    n_iterations: int,
+    tolerance: float,
+) -> NDArray[np.float64]:
+    """Infer the topic shares of documents under fixed topics, float64 (D, K)."""
+    n_topics = phi.shape[1]
+    theta = np.full((len(indptr) - 1, n_topics), 1.0 / n_topics)
+    for d in range(len(indptr) - 1):
+        shares = phi[rows[indptr[d] : indptr[d + 1]]].astype(np.float64)
+        if len(shares) == 0:
+            continue
+        words = shares.copy()
+        shares /= shares.sum(axis=1, keepdims=True)
+        counts = shares.sum(axis=0)
+        for _ in range(n_iterations):
+            change = 0.0
+            for i in range(len(shares)):
+                rest = counts - shares[i]
+                fresh = (np.maximum(rest, 0.0) + alpha) * words[i]
+                fresh /= fresh.sum()
+                change += float(np.abs(fresh - shares[i]).sum())
+                counts = rest + fresh
+                shares[i] = fresh
+            if change < tolerance * len(shares):
+                break
+        theta[d] = (shares.sum(axis=0) + alpha) / (len(shares) + n_topics * alpha)
+    return theta

@@ -1,0 +1,19 @@
+"""Topics of reports: LDA by collapsed Gibbs sampling, the choice of K, three levels, coherence."""
+
+from radfast.topics.coherence import match_topics, npmi_coherence, seed_stability
+from radfast.topics.counts import Documents, read_documents
+from radfast.topics.hierarchy import TopicHierarchy
+from radfast.topics.lda import LDA
+from radfast.topics.select import TopicCurve, select_n_topics
+
+__all__ = [
+    "LDA",
+    "Documents",
+    "TopicCurve",
+    "TopicHierarchy",
+    "match_topics",
+    "npmi_coherence",
+    "read_documents",
+    "seed_stability",
+    "select_n_topics",
+]

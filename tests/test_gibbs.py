@@ -1,0 +1,219 @@
+"""The gibbs kernel: exact against the enumerated posterior, delayed in a bound, same bits on any threads."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import pairwise, product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from radfast.errors import UsageError
+from radfast.kernels import gibbs
+from radfast.kernels.gibbs import reference
+
+ALPHA, ETA = 0.3, 0.5
+# Three documents, one of them empty; word 1 stands twice in a document and in both.
+TINY_INDPTR, TINY_ROWS = np.array([0, 3, 3, 5]), np.array([0, 1, 1, 1, 2])
+
+
+def random_corpus(n_documents=40, n_words=30, mean=12, seed=0):
+    rng = np.random.default_rng(seed)
+    lengths = rng.poisson(mean, n_documents)
+    lengths[3] = 0
+    indptr = np.concatenate(([0], np.cumsum(lengths)))
+    return indptr, rng.integers(0, n_words, indptr[-1]).astype(np.int32), n_words
+
+
+def tiny_posterior(n_topics=2):
+    states = list(product(range(n_topics), repeat=len(TINY_ROWS)))
+    logs = np.array(
+        [
+            reference.log_likelihood(
+                gibbs.start(
+                    TINY_INDPTR, TINY_ROWS, n_topics, n_rows=3, alpha=ALPHA, eta=ETA, topics=np.array(state)
+                )
+            )
+            for state in states
+        ]
+    )
+    weights = np.exp(logs - logs.max())
+    return states, weights / weights.sum()
+
+
+def visited(method, n_chains, n_sweeps=12, n_topics=2):
+    """Final states of independent chains: independent draws, so that the chi-square holds."""
+    counts: Counter[tuple[int, ...]] = Counter()
+    for seed in range(n_chains):
+        chain = gibbs.start(TINY_INDPTR, TINY_ROWS, n_topics, n_rows=3, alpha=ALPHA, eta=ETA, seed=seed)
+        gibbs.sample(chain, n_sweeps, method=method, threads=1)
+        counts[tuple(int(z) for z in chain.topics)] += 1
+    return counts
+
+
+def assert_counts_exact(chain):
+    words, totals = np.zeros_like(chain.word_topic), np.zeros_like(chain.totals)
+    np.add.at(words, (chain.rows, chain.topics), 1)
+    np.add.at(totals, (chain.row_group[chain.rows], chain.topics), 1)
+    np.testing.assert_array_equal(chain.word_topic, words)
+    np.testing.assert_array_equal(chain.totals, totals)
+
+
+def test_exact_visits_states_by_their_posterior():
+    states, posterior = tiny_posterior()
+    n = 4000
+    counts = visited("exact", n)
+    statistic = sum((counts[s] - n * p) ** 2 / (n * p) for s, p in zip(states, posterior, strict=True))
+    assert statistic < 52.2  # 99 % quantile of chi-square with 31 degrees of freedom
+
+
+def test_dense_deviates_little_from_the_posterior():
+    states, posterior = tiny_posterior()
+    n = 4000
+    counts = visited("dense", n)
+    distance = 0.5 * sum(abs(counts[s] / n - p) for s, p in zip(states, posterior, strict=True))
+    noise = 0.5 * np.sqrt(2 * posterior * (1 - posterior) / (np.pi * n)).sum()
+    # Five tokens are the worst case for delayed counts: every token is a fifth of all of them.
+    assert noise < distance < 0.12
+
+
+def test_exact_equals_the_reference_draw_for_draw():
+    indptr, rows, n_words = random_corpus()
+    ours, theirs = (
+        gibbs.start(indptr, rows, 7, n_rows=n_words, alpha=0.1, eta=0.01, seed=5) for _ in range(2)
+    )
+    gibbs.sample(ours, 4, method="exact")
+    reference.sample(theirs, 4)
+    np.testing.assert_array_equal(ours.topics, theirs.topics)
+    assert_counts_exact(ours)
+    assert gibbs.log_likelihood(ours) == pytest.approx(reference.log_likelihood(ours), rel=1e-12)
+
+
+@pytest.mark.parametrize("method", ["dense", "exact"])
+@pytest.mark.parametrize("n_topics", [1, 2, 15, 16, 17, 33, 300])
+def test_counts_are_those_of_the_topics(method, n_topics):
+    indptr, rows, n_words = random_corpus()
+    chain = gibbs.start(indptr, rows, n_topics, n_rows=n_words, alpha=0.01, eta=0.01)
+    gibbs.sample(chain, 3, method=method, threads=2)
+    assert_counts_exact(chain)
+    assert chain.topics.max() < n_topics
+
+
+def test_same_bits_at_any_number_of_threads_and_when_resumed():
+    indptr, rows, n_words = random_corpus(n_documents=97)
+    runs = []
+    for threads, parts in ((1, [6]), (2, [6]), (3, [6]), (8, [6]), (2, [1, 2, 3])):
+        chain = gibbs.start(indptr, rows, 9, n_rows=n_words, alpha=0.05, eta=0.01, seed=3)
+        for part in parts:
+            gibbs.sample(chain, part, threads=threads)
+            chain = gibbs.start(
+                indptr, rows, 9, n_rows=n_words, alpha=0.05, eta=0.01, seed=3, topics=chain.topics,
+                n_sweeps=chain.n_sweeps,
+            )  # fmt: skip
+        runs.append((chain.topics.tobytes(), gibbs.log_likelihood(chain, threads=threads)))
+    assert len(set(runs)) == 1
+    other = gibbs.start(indptr, rows, 9, n_rows=n_words, alpha=0.05, eta=0.01, seed=4)
+    gibbs.sample(other, 6)
+    assert other.topics.tobytes() != runs[0][0]
+
+
+def test_groups_in_one_batch_share_nothing():
+    indptr, rows, n_words = random_corpus()
+    group = np.arange(len(indptr) - 1) % 3
+    owner = np.repeat(group, np.diff(indptr))
+    row_group = np.repeat(np.arange(3), n_words)
+    common = {"alpha": 0.1, "eta": 0.01, "n_words": n_words, "document_group": group, "row_group": row_group}
+    changed_rows = np.where(owner == 2, rows // 2, rows)
+    chains = []
+    for ids in (rows, changed_rows):
+        chain = gibbs.start(indptr, owner * n_words + ids, 5, n_rows=3 * n_words, **common)
+        gibbs.sample(chain, 5)
+        assert_counts_exact(chain)
+        chains.append(chain)
+    same = chains[0].topics == chains[1].topics
+    assert same[owner < 2].all()
+    assert not same[owner == 2].all()
+
+
+def test_fold_in_agrees_with_the_reference():
+    indptr, rows, n_words = random_corpus()
+    phi = np.random.default_rng(1).dirichlet(np.full(n_words, 0.1), 21).T.astype(np.float32) + np.float32(
+        1e-6
+    )
+    ours = gibbs.fold_in(indptr, rows, phi, 0.05, threads=2)
+    theirs = reference.fold_in(indptr, rows, phi, 0.05, n_iterations=50, tolerance=1e-3)
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours, theirs, atol=2e-3)  # the last round may differ by one
+    assert np.median(np.abs(ours - theirs).max(axis=1)) < 1e-5
+    np.testing.assert_allclose(ours.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(ours[3], 1 / 21, rtol=1e-6)
+    np.testing.assert_array_equal(ours, gibbs.fold_in(indptr, rows, phi, 0.05, threads=1))
+
+
+def test_log_predictive_is_the_formula():
+    indptr, rows, n_words = random_corpus(n_documents=5)
+    rng = np.random.default_rng(2)
+    theta = rng.dirichlet(np.ones(4), 5).astype(np.float32)
+    phi = rng.dirichlet(np.ones(n_words), 4).T.astype(np.float32)
+    wanted = [
+        np.log(phi[rows[a:b]].astype(np.float64) @ theta[d]).sum()
+        for d, (a, b) in enumerate(pairwise(indptr))
+    ]
+    np.testing.assert_allclose(gibbs.log_predictive(indptr, rows, theta, phi), wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["dense", "exact"])
+def test_no_documents_no_tokens_one_word(method):
+    for indptr, rows, n_rows in (([0], [], 1), ([0, 0, 0], [], 2), ([0, 4], [0, 0, 0, 0], 1)):
+        chain = gibbs.start(indptr, rows, 3, n_rows=n_rows, alpha=0.1, eta=0.1)
+        gibbs.sample(chain, 2, method=method, threads=2)
+        assert_counts_exact(chain)
+        assert np.isfinite(gibbs.log_likelihood(chain, threads=2))
+        theta = gibbs.fold_in(indptr, rows, np.full((n_rows, 3), 0.5, np.float32), 0.1)
+        np.testing.assert_allclose(theta, np.full((len(indptr) - 1, 3), 1 / 3), rtol=1e-5)
+
+
+def test_wrong_input_is_named():
+    good = {"n_rows": 2, "alpha": 0.1, "eta": 0.1}
+    for indptr, rows, k, change, words in (
+        ([0, 2], [0], 2, {}, "indptr"),
+        ([0, 2, 1], [0], 2, {}, "indptr"),
+        ([0, 1], [2], 2, {}, "rows"),
+        ([0, 1], [-1], 2, {}, "rows"),
+        ([0, 1], [0], 0, {}, "n_topics"),
+        ([0, 1], [0], 65_536, {}, "n_topics"),
+        ([0, 1], [0], 2, {"alpha": 0.0}, "alpha"),
+        ([0, 1], [0], 2, {"eta": np.nan}, "eta"),
+        ([0, 1], [0], 2, {"topics": [2]}, "topics"),
+        ([0, 1], [0], 2, {"document_group": [1]}, "row_group"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            gibbs.start(indptr, rows, k, **{**good, **change})
+    chain = gibbs.start([0, 1], [0], 2, **good)
+    with pytest.raises(UsageError, match="method"):
+        gibbs.sample(chain, 1, method="fast")
+    with pytest.raises(UsageError, match="backend"):
+        gibbs.sample(chain, 1, backend="tpu")
+
+
+def load_captions(data: Path):
+    indptr, rows = [0], []
+    for line in (data / "lda" / "roco_ccby.ldac").read_text().splitlines():
+        for field in line.split()[1:]:
+            word, count = field.split(":")
+            rows += [int(word)] * int(count)
+        indptr.append(len(rows))
+    return np.array(indptr), np.array(rows, np.int32)
+
+
+def test_log_likelihood_is_that_of_another_implementation(data):
+    indptr, rows = load_captions(data)
+    runs = json.loads((data / "lda" / "reference_gibbs_lda.json").read_text())["runs"]
+    finals = [run["joint_loglik_final"] for run in runs if run["K"] == 20]
+    chain = gibbs.start(indptr, rows, 20, n_rows=2356, alpha=0.1, eta=0.01, seed=1)
+    gibbs.sample(chain, 500)
+    # Seeds of the other implementation spread over 1200 nats after 1000 sweeps; ours has had half of those.
+    spread = max(finals) - min(finals)
+    assert min(finals) - spread < gibbs.log_likelihood(chain) < max(finals) + 2 * spread
