@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from radfast.text.linking import link_images, windows
+from radfast.text.references import ImageReference, find_image_references
 from radfast.text.sentences import SentenceRules, split_sentences, split_sentences_batch
 
 __all__ = [
+    "ImageReference",
     "SentenceRules",
+    "find_image_references",
+    "link_images",
     "split_sentences",
     "split_sentences_batch",
+    "windows",
 ]
