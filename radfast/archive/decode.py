@@ -1,0 +1,169 @@
+"""Image Pixel module: its numbers checked, and one frame decoded by a decoder that is trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID
+
+from radfast.archive.dicom import Header, name_of, read_int, read_text
+from radfast.archive.reasons import Reason, Refused
+
+#: Pixels of one frame; more is taken for a decompression bomb (large radiographs have about 2 ** 26).
+MAX_PIXELS = 1 << 27
+
+# The decoders this project trusts; others may be installed and are not asked (wrong pixels or crashes).
+_PLUGINS = {
+    "1.2.840.10008.1.2.4.50": "pillow",
+    "1.2.840.10008.1.2.4.51": "pillow",
+    "1.2.840.10008.1.2.4.80": "pyjpegls",
+    "1.2.840.10008.1.2.4.81": "pyjpegls",
+    "1.2.840.10008.1.2.4.90": "pylibjpeg",
+    "1.2.840.10008.1.2.4.91": "pylibjpeg",
+    "1.2.840.10008.1.2.4.201": "pylibjpeg",
+    "1.2.840.10008.1.2.4.202": "pylibjpeg",
+    "1.2.840.10008.1.2.4.203": "pylibjpeg",
+    "1.2.840.10008.1.2.5": "pylibjpeg",
+}
+_NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT", "YBR_PARTIAL_420", "YBR_PARTIAL_422")
+_TOO_SHORT = "less pixel data than rows, columns, frames and bits ask for"
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Checked numbers of the Image Pixel module."""
+
+    rows: int
+    columns: int
+    frames: int
+    samples: int
+    bits_allocated: int
+    bits_stored: int
+    signed: bool
+    photometric: str
+
+
+def read_geometry(values: Dataset) -> Geometry:
+    """Check rows, columns, frames, samples and bits.
+
+    Raises
+    ------
+    Refused
+        bad_geometry, too_large or unsupported_photometric.
+    """
+    rows, columns = read_int(values, 0x00280010), read_int(values, 0x00280011)
+    if rows is None or columns is None or not (0 < rows < 1 << 16 and 0 < columns < 1 << 16):
+        raise Refused(Reason.BAD_GEOMETRY, "Rows and Columns must be 1 to 65535")
+    if rows * columns > MAX_PIXELS:
+        raise Refused(Reason.TOO_LARGE, f"{rows} x {columns} pixels exceed {MAX_PIXELS}")
+    frames = read_int(values, 0x00280008)
+    if frames is None:
+        if read_text(values, 0x00280008):
+            raise Refused(Reason.BAD_GEOMETRY, "NumberOfFrames is no integer")
+        frames = 1
+    if frames < 0 or frames > 1 << 24:
+        raise Refused(Reason.BAD_GEOMETRY, "NumberOfFrames is out of range")
+    allocated = read_int(values, 0x00280100)
+    if allocated not in (1, 8, 16, 24, 32, 64):
+        raise Refused(Reason.BAD_GEOMETRY, "BitsAllocated must be 1, 8, 16, 24, 32 or 64")
+    stored = read_int(values, 0x00280101)
+    if stored is None or not 1 <= stored <= allocated:
+        stored = allocated
+    samples = read_int(values, 0x00280002) or 1
+    photometric = read_text(values, 0x00280004).upper() or ("MONOCHROME2" if samples == 1 else "RGB")
+    grey = photometric in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+    if not grey and photometric not in _COLOURS:
+        raise Refused(Reason.UNSUPPORTED_PHOTOMETRIC, "neither grey nor a known colour space")
+    if samples != (1 if grey else 3):
+        raise Refused(Reason.BAD_GEOMETRY, f"SamplesPerPixel is {samples} for {photometric}")
+    signed = read_int(values, 0x00280103) == 1
+    return Geometry(rows, columns, max(frames, 1), samples, allocated, stored, signed, photometric)
+
+
+def check_transfer_syntax(syntax: str) -> None:
+    """Refuse what no trusted decoder reads.
+
+    Raises
+    ------
+    Refused
+        unsupported_transfer_syntax.
+    """
+    if syntax in _NATIVE:
+        return
+    plugin = _PLUGINS.get(syntax)
+    if plugin is None or plugin not in get_decoder(UID(syntax)).available_plugins:
+        raise Refused(Reason.UNSUPPORTED_TRANSFER_SYNTAX, f"transfer syntax {name_of(syntax)}")
+
+
+def decode_frame(source: BinaryIO, header: Header, geometry: Geometry, frame: int) -> NDArray[Any]:
+    """Decode one frame.
+
+    Returns
+    -------
+    array, (H, W) or (H, W, 3)
+        Stored values; colours as RGB; palette indices as they are.
+
+    Raises
+    ------
+    Refused
+        unsupported_transfer_syntax, truncated or decoder_failed.
+    """
+    syntax, pixels = header.transfer_syntax, header.pixels
+    check_transfer_syntax(syntax)
+    if pixels is None:
+        raise Refused(Reason.NO_PIXEL_DATA)
+    native = syntax in _NATIVE
+    if native and pixels.length is not None and pixels.length < _end_of_frame(geometry, frame):
+        raise Refused(Reason.TRUNCATED, _TOO_SHORT)
+    options: dict[str, Any] = {
+        "rows": geometry.rows,
+        "columns": geometry.columns,
+        "bits_allocated": geometry.bits_allocated,
+        "bits_stored": geometry.bits_stored,
+        "samples_per_pixel": geometry.samples,
+        "photometric_interpretation": geometry.photometric,
+        "pixel_representation": int(geometry.signed),
+        "planar_configuration": 1 if read_int(header.values, 0x00280006) == 1 else 0,
+        "number_of_frames": geometry.frames,
+    }
+    if syntax != _DEFLATED:
+        options |= {"pixel_keyword": pixels.keyword, "pixel_vr": pixels.vr}
+        options["transfer_syntax_uid"] = UID(syntax)
+        if not native and 0x7FE00001 in header.values and 0x7FE00002 in header.values:
+            tables = header.values[0x7FE00001].value, header.values[0x7FE00002].value
+            options["extended_offsets"] = tables
+        source.seek(pixels.offset)
+    try:
+        stored = get_decoder(UID(syntax)).as_array(
+            header.values if syntax == _DEFLATED else source,
+            index=frame,
+            validate=True,
+            decoding_plugin=_PLUGINS.get(syntax, ""),
+            **options,
+        )[0]
+    except MemoryError:
+        raise
+    except Exception as error:
+        if native and isinstance(error, ValueError):
+            raise Refused(Reason.TRUNCATED, _TOO_SHORT) from error
+        raise Refused(Reason.DECODER_FAILED, f"{name_of(syntax)}: {type(error).__name__}") from error
+    shape = (
+        (geometry.rows, geometry.columns) if geometry.samples == 1 else (geometry.rows, geometry.columns, 3)
+    )
+    if stored.shape != shape:
+        raise Refused(Reason.DECODER_FAILED, "the decoded frame has another shape than the header says")
+    return stored
+
+
+def _end_of_frame(geometry: Geometry, frame: int) -> int:
+    """Return the bytes that native pixels need up to the end of a frame."""
+    samples = geometry.samples
+    if geometry.photometric == "YBR_FULL_422":
+        samples = 2
+    return (geometry.rows * geometry.columns * samples * geometry.bits_allocated * (frame + 1) + 7) // 8
