@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import nn
 
 import radfast
 from radfast.errors import UsageError
-from radfast.kernels.cnn import BACKENDS, CompiledNetwork, compile, export_onnx
+from radfast.kernels.cnn import BACKENDS, CompiledNetwork, compile, explain_backends, export_onnx
 from radfast.kernels.cnn.reference import run_reference
 from radfast.vision import Network, build
 
@@ -184,6 +185,14 @@ def test_auto_prefers_onnx_and_keeps_it(tmp_path: Path, caplog: pytest.LogCaptur
     other = build("alexnet", HEADS, 0.05, size=SIZE, seed=2)
     kept.write_bytes(export_onnx(other))
     assert "from the cache" not in compile(make(), cache_dir=tmp_path / "cache", threads=1).reason
+
+
+def test_without_onnxruntime_torch_runs_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert explain_backends() == {"onnx": None, "torch": None}
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    run = compile(make(), threads=1)
+    assert run.backend == "torch"
+    assert "onnxruntime cannot be imported" in run.reason
 
 
 def test_exported_file_is_valid_and_tells_nothing_of_the_machine() -> None:

@@ -9,6 +9,7 @@ gives NaN in its row of the outputs and in no other row.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from torch import nn
@@ -19,10 +20,19 @@ from radfast.kernels.cnn.compiled import CompiledNetwork, log
 from radfast.kernels.cnn.onnx import ExportError, compile_onnx, export_onnx
 from radfast.kernels.cnn.reference import compile_torch, find_image_shape
 
-__all__ = ["BACKENDS", "CompiledNetwork", "compile", "export_onnx"]
+__all__ = ["BACKENDS", "CompiledNetwork", "compile", "explain_backends", "export_onnx"]
 
 BACKENDS = ("onnx", "torch")
 PRECISIONS = ("float32",)
+
+
+def explain_backends() -> dict[str, str | None]:
+    """Return for each backend why it cannot run on this machine; None where it can."""
+    missing = find_spec("onnxruntime") is None
+    return {
+        "onnx": "onnxruntime is not installed: pip install onnxruntime" if missing else None,
+        "torch": None,
+    }
 
 
 def compile(
