@@ -1,7 +1,7 @@
 """An archive with known truth: DICOM folders, reports, ontology, truth tables.
 
-Every patient has a random stream of its own, made of the seed and the patient's number, so that the archive is
-the same to the byte at any number of worker processes.
+Every patient has a random stream of its own, made of the seed and the patient's number, so that the archive
+is the same to the byte at any number of worker processes.
 """
 
 from __future__ import annotations

@@ -138,10 +138,12 @@ class Canvas:
         grain = self.rng.standard_normal((_SIDE >> doublings, _SIDE >> doublings)).astype(np.float32)
         for _ in range(doublings):
             grain = double(grain)
-        return grain * np.float32(1.5)
+        scaled: Plane = grain * np.float32(1.5)
+        return scaled
 
     def finish(self, noise: float) -> Plane:
         """Return the picture, float32 (512, 512), with noise of that standard deviation."""
         picture = double(self.values)
         fine = self.rng.standard_normal(picture.shape, dtype=np.float32)
-        return picture + np.float32(noise) * fine
+        noisy: Plane = picture + np.float32(noise) * fine
+        return noisy

@@ -25,7 +25,7 @@ from radfast.synthetic.study import Picture, Study, make_uid
 
 SIDE = 512
 
-_PLUGINS = {
+_PLUGINS: dict[str, str] = {
     uids.RLELossless: "pylibjpeg",
     uids.JPEG2000Lossless: "pylibjpeg",
     uids.JPEGLSLossless: "pyjpegls",
@@ -126,7 +126,10 @@ def store_values(plane: Plane, storage: Storage) -> NDArray[Any]:
     kept = np.clip(np.rint(values), low, high)
     if storage.inverted:
         kept = top - kept
-    return kept.astype(np.int16 if storage.signed else np.uint8 if storage.bits == 8 else np.uint16)
+    stored: NDArray[Any] = kept.astype(
+        np.int16 if storage.signed else np.uint8 if storage.bits == 8 else np.uint16
+    )
+    return stored
 
 
 def _windows(picture: Picture, storage: Storage, pixels: NDArray[Any]) -> list[tuple[float, float]]:
@@ -265,11 +268,10 @@ def _wrap(data: Dataset, syntax: str) -> FileDataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = data.SOPClassUID
     meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
-    meta.TransferSyntaxUID = syntax
-    meta.ImplementationClassUID = make_uid("radfast synthetic")
+    meta.TransferSyntaxUID = uids.UID(syntax)
+    meta.ImplementationClassUID = uids.UID(make_uid("radfast synthetic"))
     meta.ImplementationVersionName = "RADFAST"
-    file = FileDataset("", data, file_meta=meta, preamble=b"\0" * 128)
-    return file
+    return FileDataset("", data, file_meta=meta, preamble=b"\0" * 128)
 
 
 def _code(value: str, meaning: str) -> Items:

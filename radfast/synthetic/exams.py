@@ -1,4 +1,4 @@
-"""What an examination is made of: the shape of the tables in ``exams_ct``, ``exams_mr`` and ``exams_xr``.
+"""What an examination is made of: the shape of the tables in ``exams_chest`` and its neighbours.
 
 Coordinates are those of `radfast.synthetic.canvas`: x from -1 (image left, the patient's right in axial
 and frontal pictures) to 1, y from -1 (top) to 1.

@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from random import Random
-from typing import Union
 
 ASSERTIONS = {
     "+": "present",
@@ -50,9 +49,10 @@ class Citation:
     date: str = ""  # YYYYMMDD of the prior study, empty when not said
 
 
-Mark = Union[Mention, tuple[Citation, ...], None]
+Mark = Mention | tuple[Citation, ...] | None
 Piece = tuple[str, Mark]
-Slot = Union[str, list[Piece], Callable[[Random], Union[str, list[Piece]]]]
+Filling = str | list[Piece]
+Slot = Filling | Callable[[Random], Filling]
 
 
 @lru_cache(maxsize=8192)

@@ -7,6 +7,7 @@ the anatomy itself. CT is in HU, MR in arbitrary signal up to about 1000, radiog
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 import numpy as np
 
@@ -200,7 +201,7 @@ def draw_bone_xr(canvas: Canvas, contrast: int, change: Mapping[str, float]) -> 
         dx, dy = x1 - x0, y1 - y0
         length, angle = float(np.hypot(dx, dy)), float(np.arctan2(dy, dx))
         canvas.paint(canvas.ellipse(x0 + dx * 0.62, y0 + dy * 0.62, length * 0.47, 0.1, angle=angle), 0.2)
-        for start, end in zip(parts[:-1], parts[1:], strict=True):
+        for start, end in pairwise(parts):
             middle, half = (start + end) / 2, (end - start) / 2 * length - 0.012
             x, y = x0 + dx * middle, y0 + dy * middle
             wide = 0.048 - 0.018 * middle

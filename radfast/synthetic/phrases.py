@@ -64,12 +64,14 @@ HISTORY = (
     "Status post {T} in {year}.",
     "Family history of {&D}.",
     "[Referred|Transferred] by Dr. {S} of the {S} clinic for further evaluation.",
-    "{n} year old [man|woman] on {T} and {T}.",
+    "{age} year old [man|woman] on {T} and {T}.",
     "Remote {T} procedure with {T}, no records available.",
     "Laboratory values include {T} of {n}.{n} and normal {T}.",
     "No known allergies to {T} or iodinated agents.",
-    "[Outpatient|Inpatient] of the {S} [unit|ward|service] with {T}, {T} and [fatigue|fever|nausea|weight loss|night sweats].",
-    "[Symptoms|Complaints] began [{n} days|{n} weeks|{n} months] ago after [lifting|travel|surgery|a fall|exercise] and {T}.",
+    "[Outpatient|Inpatient] of the {S} [unit|ward|service] with {T}, {T} and"
+    " [fatigue|fever|nausea|weight loss|night sweats].",
+    "[Symptoms|Complaints] began [{n} days|{n} weeks|{n} months] ago after [lifting|travel|surgery|a"
+    " fall|exercise] and {T}.",
     "[Takes|Receives] {T}, {T} and {T} [daily|weekly|as needed] as prescribed by Dr. {S}.",
 )
 
@@ -95,7 +97,8 @@ TECHNIQUE = (
     "The [{T}|standard] protocol was used without complication.",
     "Consent was obtained and {T} was withheld.",
     "[Scanner|Equipment]: {S} {n}{n}00 with {T} reconstruction and [iterative|standard|sharp] kernel.",
-    "{T} was given [orally|intravenously|rectally] at a rate of {n} mL per second with [saline flush|{T} premedication].",
+    "{T} was given [orally|intravenously|rectally] at a rate of {n} mL per second with [saline"
+    " flush|{T} premedication].",
 )
 
 COMPARISON = (
@@ -146,8 +149,10 @@ CLAUSES = (
     " in this patient treated with {T} and {T} [under Dr. {S}|by {S}|in {year}]",
     " when viewed in the [coronal|sagittal|axial|oblique] plane near the {A}",
     " and has [kept|retained|preserved] its [usual|expected] size, shape and position",
-    " and [minor|subtle|incidental|trivial] {T} change adjacent to the {A} [needs no|does not need] follow up",
-    " [apart from|except for|beside] [minimal|mild|scant] {T} [thickening|irregularity|prominence] near the {A}",
+    " and [minor|subtle|incidental|trivial] {T} change adjacent to the {A} [needs no|does not need]"
+    " follow up",
+    " [apart from|except for|beside] [minimal|mild|scant] {T} [thickening|irregularity|prominence]"
+    " near the {A}",
     " and the adjacent {A} [keep|keeps] a [smooth|regular|sharp] outline",
     " [despite|after] {T} [therapy|exposure|placement] since {year}",
     ", with the {T} score at {n} out of 10 by the {S} criteria",

@@ -21,7 +21,8 @@ from radfast.synthetic.vocabulary import tail_names, tail_words
 
 STYLES = ("structured", "running", "list", "lower")
 MAX_WORDS = 1502
-_LOG_MEAN, _LOG_SD = 4.61, 0.66
+#: Mean and standard deviation of the logarithm of the words per report.
+LENGTH = (4.52, 0.66)
 _CLAUSE_SHARE = 0.6  # of the normal sentences get a clause
 _OWN_SHARE = 0.7  # of the tail words belong to the field of the examination
 
@@ -106,6 +107,7 @@ def base_slots(exam: Exam, rng: Random) -> dict[str, Slot]:
         "D": diseases[0],
         "E": diseases[1],
         "n": lambda r: str(r.randint(2, 9)),
+        "age": lambda r: str(r.randint(19, 94)),
         "ml": lambda r: str(r.choice((10, 15, 20, 75, 80, 90, 100, 120, 125))),
         "hu": lambda r: str(r.randint(11, 79)),
         "slice": lambda r: r.choice(("0.625", "1", "1.25", "1.5", "2.5", "3", "5")),
@@ -231,7 +233,7 @@ def _fill(draft: _Draft, case: Case, rng: Random, target: int) -> None:
 
 def _draft(case: Case, rng: Random) -> _Draft:
     exam = case.exam
-    target = min(MAX_WORDS - 12, max(12, round(rng.lognormvariate(_LOG_MEAN, _LOG_SD))))
+    target = min(MAX_WORDS - 12, max(12, round(rng.lognormvariate(*LENGTH))))
     slots = base_slots(exam, rng)
     draft = _Draft()
     title = rng.choice(exam.titles)

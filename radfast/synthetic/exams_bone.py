@@ -1,159 +1,8 @@
-"""MR examinations: brain, spine, knee. Signals are for T1 and T2 weighted pictures."""
+"""Bones and joints: MR of spine and knee (signal of T1 and T2), radiograph of the hand (density 0 to 1)."""
 
 from __future__ import annotations
 
 from radfast.synthetic.exams import Exam, Finding, Look, Series
-
-_LOBES = {
-    "right frontal lobe": (-0.25, -0.42),
-    "left frontal lobe": (0.25, -0.42),
-    "right temporal lobe": (-0.42, 0.02),
-    "left temporal lobe": (0.42, 0.02),
-    "right parietal lobe": (-0.28, 0.38),
-    "left parietal lobe": (0.28, 0.38),
-}
-
-BRAIN_MR = Exam(
-    key="brain_mr",
-    modality=("MR",),
-    body_part="BRAIN",
-    region="head",
-    titles=(
-        "MRI brain with and without contrast",
-        "MRI of the brain",
-        "MR brain without gadolinium",
-        "Magnetic resonance imaging of the brain with gadolinium",
-    ),
-    short="MRI",
-    series=(
-        Series((2, 3), "AX T1 SE", 0),
-        Series((5, 6, 8), "AX T2 TSE", 1),
-        Series((7, 9), "AX T1 POST GAD", 0),
-        Series((11, 17), "AX T2 FS", 1),
-    ),
-    last_image=40,
-    techniques=(
-        "Multiplanar, multisequence MRI of the brain [before and after|without] {ml} mL of {T}.",
-        "Sagittal T1, axial T2, FLAIR, gradient echo and diffusion weighted sequences were [obtained|acquired].",
-        "Imaging was performed at [1.5|3] Tesla with {slice} mm sections[.| and a gap of 0.5 mm.]",
-    ),
-    reasons=(
-        "[Headache|Seizure|Visual changes|Gait disturbance|Memory loss] [for {n} months|on {T}].",
-        "Rule out {!multiple sclerosis}.",
-        "History of {~breast cancer}, evaluate for {!brain metastasis}.",
-        "[Numbness|Weakness] of the [left|right] arm, evaluate for {!ischemic stroke}.",
-        "Follow up of treated {~glioma}.",
-    ),
-    normals=(
-        "There is no restricted diffusion to suggest {-acute infarct}.",
-        "The ventricles and sulci are [normal in size|age appropriate] on all sequences.",
-        "No abnormal [parenchymal|leptomeningeal] enhancement after gadolinium.",
-        "There is no {-mass effect}[.| or {-midline shift}.]",
-        "The flow voids of the major intracranial vessels are [preserved|maintained].",
-        "The pituitary gland and the infundibulum are normal without {-pituitary adenoma}.",
-        "The corpus callosum and the cerebellar tonsils are [normal in position|unremarkable].",
-        "No susceptibility artifact to suggest {-hemorrhage} on gradient echo.",
-        "The internal auditory canals are [symmetric|unremarkable].",
-        "Few punctate foci of T2 signal in the white matter are nonspecific.",
-        "Mild mucosal thickening of the ethmoid air cells without {-sinusitis}.",
-        "The hippocampi are symmetric in size and signal.",
-        "There is no {-hydrocephalus}.",
-        "The orbits, optic nerves and chiasm are [unremarkable|normal].",
-        "Marrow signal of the calvarium and clivus is normal.",
-        "No {-cerebral aneurysm} on the time of flight angiogram.",
-    ),
-    parts=(
-        "cingulate gyri;insular cortex;hypothalamus;mammillary bodies;cerebral peduncles;"
-        "medulla;cavernous sinuses;Meckel caves;basilar artery;vertebral arteries;"
-        "transverse sinuses;superior sagittal sinus;septum pellucidum;fornix;dentate nuclei;"
-        "substantia nigra;centrum semiovale;corona radiata;subcortical U fibers;"
-        "trigeminal nerves;facial nerves;cochleae;semicircular canals;pituitary stalk;"
-        "parahippocampal gyri"
-    ),
-    findings=(
-        Finding(
-            "glioma",
-            ("glioma", "glioblastoma"),
-            Look("ring", (880.0, 560.0), (0.17, 0.25), inner=(230.0, 960.0)),
-            _LOBES,
-            ("infiltrating", "necrotic", "heterogeneously enhancing", "expansile"),
-            (
-                "The {+F} crosses white matter tracts with surrounding {+vasogenic edema}.",
-                "Thick nodular enhancement surrounds a necrotic centre.",
-                "Perfusion is elevated within the infiltrating tumor.",
-            ),
-            ("{+F} of the {place} with necrosis.",),
-            (25, 68),
-        ),
-        Finding(
-            "meningioma",
-            ("meningioma",),
-            Look("blob", (900.0, 500.0), (0.13, 0.19)),
-            {
-                "right frontal convexity": (-0.4, -0.5),
-                "left frontal convexity": (0.4, -0.5),
-                "right parietal convexity": (-0.48, 0.42),
-                "left parietal convexity": (0.48, 0.42),
-            },
-            ("extra-axial", "dural-based", "homogeneously enhancing"),
-            (
-                "A dural tail extends from the extra-axial {+F}.",
-                "The extra-axial {+F} is isointense to cortex.",
-                "Buckling of the cortex confirms the dural-based origin.",
-            ),
-            ("Dural-based {+F} along the {place}.",),
-            (12, 48),
-        ),
-        Finding(
-            "metastases",
-            ("brain metastases", "cerebral metastases"),
-            Look("cluster", (880.0, 860.0), (0.035, 0.06)),
-            {"both cerebral hemispheres": (0.0, 0.0), "supratentorial brain": (0.0, -0.05)},
-            ("multiple", "scattered", "innumerable"),
-            (
-                "The largest of the enhancing deposits lies at the gray-white junction.",
-                "Enhancing {+F} show spotty surrounding {+edema}.",
-                "At least {n} enhancing deposits are counted.",
-            ),
-            ("Multiple enhancing {+F}.",),
-            countable=False,
-        ),
-        Finding(
-            "plaques",
-            ("demyelinating plaques", "white matter plaques"),
-            Look("ovals", (330.0, 930.0), (0.03, 0.055)),
-            {"periventricular white matter": (0.0, 0.0), "pericallosal white matter": (0.0, -0.05)},
-            ("ovoid", "multiple", "confluent"),
-            (
-                "Ovoid foci are oriented perpendicular to the ventricles.",
-                "Callososeptal ovoid {+F} are typical of {+multiple sclerosis}.",
-                "None of the ovoid foci enhances after gadolinium.",
-            ),
-            ("Ovoid {+F} compatible with {?multiple sclerosis}.",),
-            countable=False,
-            weight=1.3,
-        ),
-        Finding(
-            "infarct",
-            ("acute infarct", "cerebral infarction"),
-            Look("wedge", (300.0, 900.0), (0.28, 0.4)),
-            {
-                "right middle cerebral artery territory": (-0.42, 0.0),
-                "left middle cerebral artery territory": (0.42, 0.0),
-                "right posterior cerebral artery territory": (-0.2, 0.48),
-                "left posterior cerebral artery territory": (0.2, 0.48),
-            },
-            ("embolic", "territorial", "gyriform"),
-            (
-                "Restricted diffusion with low apparent diffusion coefficient marks the {+F}.",
-                "Gyral swelling accompanies the restricted diffusion.",
-                "The ischemic territory shows no petechial blood.",
-            ),
-            ("{+F} in the {place} with restricted diffusion.",),
-        ),
-    ),
-    weight=1.1,
-)
 
 _DISCS = {"L2-3": (0.0, -0.28), "L3-4": (0.0, 0.0), "L4-5": (0.0, 0.28), "L5-S1": (0.0, 0.56)}
 _VERTEBRAE = {"L1": (0.0, -0.7), "L2": (0.0, -0.42), "L3": (0.0, -0.14), "L4": (0.0, 0.14), "L5": (0.0, 0.42)}
@@ -181,8 +30,8 @@ SPINE_MR = Exam(
         "Sagittal STIR images were added[.| because of {T}.]",
     ),
     reasons=(
-        "[Low back pain|Sciatica|Left leg radiculopathy|Right leg radiculopathy] [for {n} weeks|not responding"
-        " to {T}].",
+        "[Low back pain|Sciatica|Left leg radiculopathy|Right leg radiculopathy] [for {n} weeks|not relieved"
+        " by {T}].",
         "Evaluate for {!disc herniation}.",
         "Neurogenic claudication, rule out {!spinal stenosis}.",
         "History of {~prostate cancer} with new back pain.",
@@ -408,4 +257,135 @@ KNEE_MR = Exam(
         ),
     ),
     weight=0.9,
+)
+
+_DIGITS = {
+    "index finger": (-0.25, -0.52),
+    "long finger": (0.0, -0.6),
+    "ring finger": (0.24, -0.52),
+    "small finger": (0.47, -0.34),
+}
+_METACARPALS = {"second metacarpal": (-0.17, -0.02), "fifth metacarpal": (0.31, 0.04)}
+
+BONE_XR = Exam(
+    key="bone_xr",
+    modality=("DX", "CR"),
+    body_part="HAND",
+    region="hand",
+    titles=("XR hand, three views", "Hand radiograph", "Right hand, AP and oblique views", "Left hand x-ray"),
+    short="radiograph",
+    series=(Series((1,), "HAND PA"), Series((2,), "HAND OBLIQUE")),
+    last_image=3,
+    techniques=(
+        "[PA, oblique and lateral|Three|Two] views of the hand.",
+        "[Collimated|Digital] views of the hand and wrist.",
+    ),
+    reasons=(
+        "[Pain|Swelling|Injury] of the hand [for {n} days|after a fall|after a crush].",
+        "Rule out {!fracture}.",
+        "Laceration, evaluate for {!foreign body}.",
+        "Rheumatoid disease on {T}, evaluate for {!bone erosions}.",
+    ),
+    normals=(
+        "The carpal alignment is [maintained|anatomic].",
+        "The joint spaces are [preserved|maintained].",
+        "There is no acute {-fracture}[.| or {-dislocation}.]",
+        "Bone mineralization is [normal|age appropriate].",
+        "The scaphoid and lunate are [intact|normally aligned].",
+        "The distal radius and ulna are [intact|unremarkable].",
+        "No {-bone erosion} or periosteal reaction.",
+        "The interphalangeal and metacarpophalangeal joints are [congruent|normally aligned].",
+        "Overlying cast material is not present.",
+        "No {-osteomyelitis} by radiography.",
+        "Mild {+osteopenia} is [noted|seen].",
+        "The thumb base shows minimal spurring.",
+        "No {-radiopaque foreign body}.",
+    ),
+    parts=(
+        "hamate hook;capitate;trapezium;trapezoid;triquetrum;pisiform;ulnar styloid;"
+        "radial styloid;sesamoids;proximal phalanges;middle phalanges;distal tufts;"
+        "carpometacarpal joints;radiocarpal joint;distal radioulnar joint;metacarpal heads;"
+        "metacarpal bases;nail beds;thumb web;physeal scars"
+    ),
+    findings=(
+        Finding(
+            "fracture",
+            ("fracture", "phalangeal fracture"),
+            Look("break", (0.3,), (0.1, 0.13), inner=(0.07,)),
+            _DIGITS,
+            ("transverse", "displaced", "comminuted", "oblique"),
+            (
+                "The {+fracture} line is displaced by {n} mm with dorsal angulation.",
+                "Cortical disruption with displaced fragments of the phalanx.",
+                "The {+fracture} does not reach the articular surface.",
+            ),
+            ("Displaced {+F} of the {place}.",),
+            weight=1.5,
+        ),
+        Finding(
+            "metacarpal_fracture",
+            ("metacarpal fracture", "boxer fracture"),
+            Look("break", (0.3,), (0.1, 0.13), inner=(0.07,)),
+            _METACARPALS,
+            ("angulated", "impacted", "spiral"),
+            (
+                "Volar angulation of the metacarpal neck of {n} degrees.",
+                "The metacarpal shaft is angulated at the {+F}.",
+                "Angulated metacarpal fragments with dorsal {+soft tissue swelling}.",
+            ),
+            ("Angulated {+F}.",),
+        ),
+        Finding(
+            "bone_cyst",
+            ("bone cyst", "unicameral bone cyst"),
+            Look("ring", (0.7,), (0.07, 0.09), inner=(0.34,)),
+            _DIGITS | _METACARPALS,
+            ("lucent", "expansile", "geographic"),
+            (
+                "The lucent area has a thin sclerotic rim and cortical thinning.",
+                "Expansile lucency with a sclerotic rim suggests a {+bone cyst}.",
+                "No matrix is seen within the lucency.",
+            ),
+            ("Lucent {+F} of the {place}.",),
+            (6, 19),
+        ),
+        Finding(
+            "foreign_body",
+            ("foreign body", "radiopaque foreign body"),
+            Look("needle", (1.0,), (0.07, 0.12)),
+            {
+                "thenar soft tissues": (-0.45, 0.15),
+                "hypothenar soft tissues": (0.5, 0.2),
+                "first web space": (-0.4, -0.2),
+            },
+            ("metallic", "linear", "retained"),
+            (
+                "The metallic density lies {n} mm below the skin.",
+                "The linear metallic {+F} has not reached bone.",
+                "Metallic fragments are seen on both views.",
+            ),
+            ("Metallic {+F} in the {place}.",),
+            (3, 21),
+        ),
+        Finding(
+            "swelling",
+            ("soft tissue swelling",),
+            Look("swelling", (0.36,), (0.2, 0.27)),
+            {
+                "index finger": (-0.28, -0.4),
+                "small finger": (0.5, -0.25),
+                "ulnar border of the hand": (0.52, 0.1),
+            },
+            ("marked", "fusiform", "diffuse"),
+            (
+                "Fusiform thickening of the soft tissues without gas.",
+                "The thickened soft tissues spare the joint.",
+                "Diffuse thickening about the digit.",
+            ),
+            ("{+F} about the {place}.",),
+            countable=False,
+        ),
+    ),
+    weight=1.0,
+    whole=True,
 )
