@@ -9,16 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from radfast.archive.ingest import Ingested as Ingested
-    from radfast.archive.ingest import ingest as ingest
     from radfast.archive.instance import Instance as Instance
     from radfast.archive.instance import read_instance as read_instance
     from radfast.archive.instance import read_picture as read_picture
     from radfast.archive.reasons import Reason as Reason
+    from radfast.archive.stage import Ingested as Ingested
+    from radfast.archive.stage import ingest as ingest
 
 _HOMES = {
-    "Ingested": "radfast.archive.ingest",
-    "ingest": "radfast.archive.ingest",
+    "Ingested": "radfast.archive.stage",
+    "ingest": "radfast.archive.stage",
     "Instance": "radfast.archive.instance",
     "read_instance": "radfast.archive.instance",
     "read_picture": "radfast.archive.instance",

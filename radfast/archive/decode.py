@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from radfast.archive.dicom import Header, name_of, read_int, read_text
 from radfast.archive.reasons import Reason, Refused
@@ -30,7 +30,6 @@ _PLUGINS = {
     "1.2.840.10008.1.2.5": "pylibjpeg",
 }
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
-_DEFLATED = "1.2.840.10008.1.2.1.99"
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT", "YBR_PARTIAL_420", "YBR_PARTIAL_422")
 _TOO_SHORT = "less pixel data than rows, columns, frames and bits ask for"
 
@@ -101,7 +100,7 @@ def check_transfer_syntax(syntax: str) -> None:
         raise Refused(Reason.UNSUPPORTED_TRANSFER_SYNTAX, f"transfer syntax {name_of(syntax)}")
 
 
-def decode_frame(source: BinaryIO, header: Header, geometry: Geometry, frame: int) -> NDArray[Any]:
+def decode_frame(header: Header, geometry: Geometry, frame: int) -> NDArray[Any]:
     """Decode one frame.
 
     Returns
@@ -121,6 +120,7 @@ def decode_frame(source: BinaryIO, header: Header, geometry: Geometry, frame: in
     native = syntax in _NATIVE
     if native and pixels.length is not None and pixels.length < _end_of_frame(geometry, frame):
         raise Refused(Reason.TRUNCATED, _TOO_SHORT)
+    uid = ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else UID(syntax)
     options: dict[str, Any] = {
         "rows": geometry.rows,
         "columns": geometry.columns,
@@ -131,22 +131,17 @@ def decode_frame(source: BinaryIO, header: Header, geometry: Geometry, frame: in
         "pixel_representation": int(geometry.signed),
         "planar_configuration": 1 if read_int(header.values, 0x00280006) == 1 else 0,
         "number_of_frames": geometry.frames,
+        "pixel_keyword": pixels.keyword,
+        "pixel_vr": pixels.vr,
+        "transfer_syntax_uid": uid,
     }
-    if syntax != _DEFLATED:
-        options |= {"pixel_keyword": pixels.keyword, "pixel_vr": pixels.vr}
-        options["transfer_syntax_uid"] = UID(syntax)
-        if not native and 0x7FE00001 in header.values and 0x7FE00002 in header.values:
-            tables = header.values[0x7FE00001].value, header.values[0x7FE00002].value
-            options["extended_offsets"] = tables
-        source.seek(pixels.offset)
+    if not native and 0x7FE00001 in header.values and 0x7FE00002 in header.values:
+        tables = header.values[0x7FE00001].value, header.values[0x7FE00002].value
+        options["extended_offsets"] = tables
+    header.source.seek(pixels.offset)
     try:
-        stored = get_decoder(UID(syntax)).as_array(
-            header.values if syntax == _DEFLATED else source,
-            index=frame,
-            validate=True,
-            decoding_plugin=_PLUGINS.get(syntax, ""),
-            **options,
-        )[0]
+        decoder, plugin = get_decoder(uid), _PLUGINS.get(syntax, "")
+        stored, _ = decoder.as_array(header.source, index=frame, decoding_plugin=plugin, **options)
     except MemoryError:
         raise
     except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,13 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from radfast.archive.reasons import Reason, Refused
+
 #: Files up to this size are read once and hashed, parsed and decoded from memory.
 IN_MEMORY_BYTES = 256 << 20
+
+#: What a deflated data set may grow to.
+MAX_INFLATED_BYTES = 1 << 30
 
 _T = TypeVar("_T")
 
@@ -66,7 +72,7 @@ class PixelElement:
     keyword, vr : str
         PixelData, FloatPixelData or DoubleFloatPixelData, and its value representation.
     offset : int
-        First byte of the value; -1 where it lies in a deflated stream.
+        First byte of the value.
     length : int or None
         Bytes of the value, None for encapsulated pixels.
     """
@@ -89,11 +95,14 @@ class Header:
         TransferSyntaxUID; where the file does not say, the one its bytes were read with.
     pixels : PixelElement or None
         None where the object has no pixels.
+    source : BinaryIO
+        Stream that the offset of the pixels counts in: the file, or its inflated data set.
     """
 
     values: Dataset
     transfer_syntax: str
     pixels: PixelElement | None
+    source: BinaryIO
 
 
 def open_source(path: Path, size: int) -> BinaryIO:
@@ -133,24 +142,58 @@ def read_header(source: BinaryIO) -> Header:
 
     Raises
     ------
+    Refused
+        If a deflated data set is too large or broken.
     Exception
         Whatever pydicom raises on a data set it cannot parse.
     """
+    syntax, start = _find_syntax(source)
+    if syntax == DeflatedExplicitVRLittleEndian:
+        source = _inflate(source, start)
     source.seek(0)
     values = pydicom.dcmread(source, force=True, stop_before_pixels=True, specific_tags=list(HEADER_TAGS))
-    syntax = read_text(getattr(values, "file_meta", Dataset()), 0x00020010)
-    if syntax == DeflatedExplicitVRLittleEndian:
-        # the pixels lie inside the deflated stream: ask the inflated data set
-        source.seek(0)
-        whole = pydicom.dcmread(source, force=True, specific_tags=[*HEADER_TAGS, *_PIXEL_KEYWORDS])
-        keywords = [keyword for tag, keyword in _PIXEL_KEYWORDS.items() if tag in whole]
-        return Header(whole, syntax, PixelElement(keywords[0], "OW", -1, None) if keywords else None)
     implicit, little = values.original_encoding
+    syntax = syntax or read_text(getattr(values, "file_meta", Dataset()), 0x00020010)
     if not syntax:
         syntax = (
             ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         )
-    return Header(values, syntax, _read_pixel_element(source, little is not False))
+    return Header(values, syntax, _read_pixel_element(source, little is not False), source)
+
+
+def _find_syntax(source: BinaryIO) -> tuple[str, int]:
+    """Return TransferSyntaxUID and the end of the meta group; ('', 0) for a file without prefix."""
+    source.seek(128)
+    if source.read(4) != b"DICM":
+        return "", 0
+    syntax = ""
+    while True:
+        start = source.tell()
+        head = source.read(8)
+        if len(head) < 8 or head[:2] != b"\x02\x00":
+            return syntax, start
+        long = head[4:6] in (b"OB", b"OW", b"UN", b"SQ", b"UT")
+        length = int.from_bytes(source.read(4) if long else head[6:8], "little")
+        value = source.read(length) if length < 1 << 16 else b""
+        if len(value) < length:
+            return syntax, start
+        if head[:4] == b"\x02\x00\x10\x00":
+            syntax = clean(value.decode("latin-1"))
+
+
+def _inflate(source: BinaryIO, start: int) -> BinaryIO:
+    """Return a deflated data set as a plain one."""
+    source.seek(start)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        plain = inflater.decompress(source.read(), MAX_INFLATED_BYTES)
+    except zlib.error as error:
+        raise Refused(Reason.BAD_HEADER, "the deflated data set is broken") from error
+    if inflater.unconsumed_tail:
+        raise Refused(Reason.TOO_LARGE, f"the data set inflates to more than {MAX_INFLATED_BYTES} bytes")
+    if not inflater.eof:
+        raise Refused(Reason.TRUNCATED, "the deflated data set ends early")
+    return io.BytesIO(plain)
 
 
 def _read_pixel_element(source: BinaryIO, little: bool) -> PixelElement | None:

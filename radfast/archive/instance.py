@@ -134,7 +134,7 @@ def _hash(path: Path, source: BinaryIO, length: int) -> str:
 def _read_dicom(source: BinaryIO, instance: Instance, size: int) -> Instance:
     try:
         header = dicom.read_header(source)
-    except (MemoryError, OSError):
+    except (MemoryError, OSError, Refused):
         raise
     except EOFError:
         return instance.refuse("rejected", Reason.TRUNCATED, "the header ends early")
@@ -155,7 +155,7 @@ def _read_dicom(source: BinaryIO, instance: Instance, size: int) -> Instance:
     if kind == "dicomdir" or 0x00041220 in values:
         return instance.refuse("ignored", Reason.DICOMDIR)
     if kind in ("key_object", "presentation_state", "structured_report"):
-        return _read_evidence(source, instance, kind)
+        return _read_evidence(header.source, instance, kind)
     if kind == "other":
         return instance.refuse("ignored", Reason.NOT_AN_IMAGE, dicom.name_of(sop_class))
     if header.pixels is None:
@@ -163,7 +163,7 @@ def _read_dicom(source: BinaryIO, instance: Instance, size: int) -> Instance:
     if not uid or not instance.study["study_uid"]:
         missing = "StudyInstanceUID" if uid else "SOPInstanceUID"
         return instance.refuse("rejected", Reason.MISSING_UID, f"{missing} is absent")
-    return _read_image(source, instance, header, sop_class, size)
+    return _read_image(instance, header, sop_class, size)
 
 
 def _read_evidence(source: BinaryIO, instance: Instance, kind: str) -> Instance:
@@ -178,11 +178,11 @@ def _read_evidence(source: BinaryIO, instance: Instance, kind: str) -> Instance:
     return instance.refuse("evidence", Reason.NONE if instance.references else Reason.NO_REFERENCE)
 
 
-def _read_image(source: BinaryIO, instance: Instance, header: Header, sop_class: str, size: int) -> Instance:
+def _read_image(instance: Instance, header: Header, sop_class: str, size: int) -> Instance:
     values = header.values
     geometry = read_geometry(values)
     frame = geometry.frames // 2
-    stored = decode_frame(source, header, geometry, frame)
+    stored = decode_frame(header, geometry, frame)
     instance.picture, window = make_picture(stored, header, geometry, frame, size)
     study = instance.study
     instance.image = {

@@ -8,10 +8,12 @@ import fnmatch
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
@@ -30,6 +32,7 @@ _DELIMITERS = ",;\t|"
 _OPTIONAL = ("report_id", "patient_id", "study_uid", "accession_number", "study_date")
 _MAX_TEXT_BYTES = 64 << 20
 _BATCH = 1024
+_HEAD_ROWS = 1000
 _LATIN = "read as latin-1"
 
 _Record = tuple[int, dict[str, Any] | None, str]  # row number, values or None where malformed, detail
@@ -62,7 +65,7 @@ class RawReport:
     sha256: str | None = None
 
 
-def read_reports(reports: Path, config: ArchiveConfig) -> Iterator[RawReport]:
+def read_reports(reports: Path, config: ArchiveConfig) -> Generator[RawReport, None, None]:
     """Read a table of reports, or a folder of tables and text files.
 
     Raises
@@ -76,6 +79,19 @@ def read_reports(reports: Path, config: ArchiveConfig) -> Iterator[RawReport]:
         yield from _read_table(reports, reports.name, config.columns)
     else:
         raise UsageError(f"[reports] file or folder does not exist: {reports}")
+
+
+def check_reports(reports: Path, config: ArchiveConfig) -> None:
+    """Read the first rows and drop them: a wrong column should be known before hours of decoding.
+
+    Raises
+    ------
+    UsageError
+        As `read_reports`.
+    """
+    with closing(read_reports(reports, config)) as rows:
+        for _ in itertools.islice(rows, _HEAD_ROWS + 1):
+            pass
 
 
 def _read_folder(folder: Path, config: ArchiveConfig) -> Iterator[RawReport]:
@@ -291,6 +307,8 @@ def _split_header(line: str, delimiter: str) -> list[str]:
 
 def _read_jsonl(path: Path, columns: ColumnsConfig) -> Iterator[_Record]:
     named: set[str] = set()
+    wanted = set(columns.model_dump().values())
+    good = 0
     keys: list[str] | None = None
     with _open_bytes(path) as file:
         lines = _Lines(file)
@@ -306,11 +324,15 @@ def _read_jsonl(path: Path, columns: ColumnsConfig) -> Iterator[_Record]:
                 yield number, None, "no JSON object"
                 continue
             keys = list(values) if keys is None else keys
-            if len(named) < len(ColumnsConfig.model_fields):
-                # a key may be left out of single objects, but not out of all
-                named.update(values.keys() & columns.model_dump().values())
+            # a key may be left out of single objects, but not out of the first thousand
+            good += 1
+            if good <= _HEAD_ROWS:
+                named.update(values.keys() & wanted)
+            if good == _HEAD_ROWS:
+                _check_columns(path, [*sorted(named), *(key for key in keys if key not in named)], columns)
             yield number, values, detail
-    _check_columns(path, [*named, *(key for key in keys or [] if key not in named)], columns)
+    if good < _HEAD_ROWS:
+        _check_columns(path, [*sorted(named), *(key for key in keys or [] if key not in named)], columns)
 
 
 def _read_parquet(path: Path, columns: ColumnsConfig) -> Iterator[_Record]:

@@ -1,8 +1,7 @@
 """The process that decodes: paths come in, answers go out; it may die at any file without harm to the run.
 
 Both directions carry frames. In: 4-byte length, path as the file system spells it. Out: two 4-byte lengths,
-JSON, bytes of the picture. Nothing is unpickled, so that a decoder gone wild in here cannot reach the parent's
-interpreter.
+JSON, bytes of the picture. Nothing is unpickled: a decoder gone wild in here cannot reach the parent.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from radfast.archive.discover import Found, find_files, printable
 from radfast.archive.match import Studies
 from radfast.archive.pool import DecodePool
 from radfast.archive.reasons import Reason
-from radfast.archive.reports import RawReport, matches_glob, read_reports, read_text_file
+from radfast.archive.reports import RawReport, check_reports, matches_glob, read_reports, read_text_file
 from radfast.config import ArchiveConfig
 from radfast.device import count_threads
 from radfast.errors import NothingFoundError, UsageError
@@ -139,8 +139,7 @@ def ingest(
     if reports is not None and reports.is_dir() and reports.resolve() == archive.resolve():
         reports = None
     if reports is not None:
-        # a wrong column should be known before hours of decoding
-        next(read_reports(reports, config), None)
+        check_reports(reports, config)
     try:
         found = find_files(archive, _left_out(archive, reports, pixels))
     except OSError as error:

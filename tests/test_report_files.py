@@ -1,0 +1,267 @@
+"""Reports from tables and text files: encodings, broken rows, columns, and the study they belong to."""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from radfast.archive.match import Studies
+from radfast.archive.reasons import Reason
+from radfast.archive.reports import RawReport, check_reports, read_reports
+from radfast.config import ArchiveConfig, ColumnsConfig
+from radfast.errors import UsageError
+
+
+def read(path: Path, **columns: str) -> list[RawReport]:
+    return list(read_reports(path, ArchiveConfig(columns=ColumnsConfig(**columns))))
+
+
+def write(path: Path, data: str | bytes) -> Path:
+    data = data.encode() if isinstance(data, str) else data
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+ROWS = [
+    {"report_id": "r1", "patient_id": "007", "text": 'FINDINGS: "ring", one;\nIMPRESSION: größer.'},
+    {"report_id": "r2", "patient_id": "8", "text": "Normal,\tno change."},
+]
+
+
+def table(kind: str, path: Path) -> Path:
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(ROWS), path)
+        return path
+    if kind.startswith("jsonl"):
+        return write(path, "\n\n".join(json.dumps(row) for row in ROWS))
+    mark = {"csv": ",", "csv.gz": ";", "tsv": "\t"}[kind]
+    lines = [mark.join(ROWS[0])]
+    lines += [mark.join('"' + value.replace('"', '""') + '"' for value in row.values()) for row in ROWS]
+    return write(path, "\ufeff" + "\r\n".join(lines) + "\r\n")
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "tsv", "jsonl", "jsonl.gz", "parquet"])
+def test_each_kind_of_table_gives_the_same_reports(kind: str, tmp_path: Path) -> None:
+    found = read(table(kind, tmp_path / f"reports.{kind}"))
+    assert [report.text for report in found] == [row["text"] for row in ROWS]
+    assert [report.report_id for report in found] == ["r1", "r2"]
+    assert [report.patient_id for report in found] == ["007", "8"]
+    rows = ("1", "3") if kind.startswith("jsonl") else ("1", "2")
+    assert [report.input_id for report in found] == [f"reports.{kind}:{row}" for row in rows]
+    assert all(report.refusal is None and report.detail == "" for report in found)
+
+
+def test_columns_are_named_by_the_configuration(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.csv", "Befund,Nr,x\nLunge frei,17,y\n")
+    (report,) = read(path, text="Befund", accession_number="Nr")
+    assert (report.text, report.accession_number, report.report_id) == ("Lunge frei", "17", "r.csv:1")
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("r.csv", "id,report\n1,text\n"),
+        ("r.csv", ""),
+        ("r.tsv", "id\treport\n1\ttext\n"),
+        ("r.jsonl", '{"id": 1, "report": "text"}\n'),
+        ("r.jsonl", '{"id": 1, "report": "text"}\n' * 1500),
+    ],
+)
+def test_missing_text_column_names_what_there_is(name: str, data: str, tmp_path: Path) -> None:
+    path = write(tmp_path / name, data)
+    with pytest.raises(UsageError, match="no column 'text'") as error:
+        check_reports(path, ArchiveConfig())
+    assert name in str(error.value)
+    assert ("'id', 'report'" in str(error.value)) == bool(data)
+
+
+def test_renamed_optional_column_must_exist(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.csv", "text,acc\na,1\n")
+    assert len(read(path)) == 1
+    with pytest.raises(UsageError, match="no column 'accession'"):
+        read(path, accession_number="accession")
+
+
+def test_broken_rows_cost_only_themselves(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.csv", 'report_id,text\na,one\nb,two,three\n"c"x,quoted\n\nd,four\n')
+    found = read(path)
+    assert [(report.input_id, report.refusal) for report in found] == [
+        ("r.csv:1", None),
+        ("r.csv:2", Reason.MALFORMED_ROW),
+        ("r.csv:3", Reason.MALFORMED_ROW),
+        ("r.csv:4", None),
+    ]
+    assert found[3].text == "four"
+    lines = [
+        '{"text": "one"}',
+        "{broken",
+        "[1]",
+        '{"text": 5}',
+        '{"report_id": "x"}',
+        "[" * 100_000,
+        '{"text": "two"}',
+    ]
+    found = read(write(tmp_path / "r.jsonl", "\n".join(lines)))
+    refused = [report.refusal for report in found]
+    assert refused == [None, *[Reason.MALFORMED_ROW] * 3, None, Reason.MALFORMED_ROW, None]
+    assert found[4].text == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("r.csv", 'report_id,text\na,one\nb,"two\nc,three\n'),
+        ("r.csv.gz", b""),
+        ("r.parquet", b"PAR1 no table"),
+        ("r.xlsx", b"PK"),
+    ],
+)
+def test_unreadable_tables_are_one_clear_line(name: str, data: str | bytes, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(b"report_id,text\n" * 999)[:40] if name.endswith("gz") else b"")
+    if data:
+        write(path, data)
+    with pytest.raises(UsageError) as error:
+        read(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert "two" not in str(error.value)
+
+
+def test_missing_path_and_empty_folder(tmp_path: Path) -> None:
+    for path in (tmp_path / "absent.csv", tmp_path):
+        with pytest.raises(UsageError, match=r"does not exist|holds no file"):
+            read(path)
+
+
+def test_latin_1_rows_are_read_and_counted(tmp_path: Path) -> None:
+    rows = [b"report_id,text", "a,größer".encode("latin-1"), "b,größer".encode(), "c,süß".encode("latin-1")]
+    found = read(write(tmp_path / "r.csv", b"\n".join(rows)))
+    assert [report.text for report in found] == ["größer", "größer", "süß"]
+    assert [report.detail for report in found] == ["read as latin-1", "", "read as latin-1"]
+
+
+def test_utf_16_and_nul_bytes(tmp_path: Path) -> None:
+    assert read(write(tmp_path / "r.csv", "report_id,text\na,größer\n".encode("utf-16")))[0].text == "größer"
+    assert read(write(tmp_path / "r.csv", "report_id,text\na,no\0rmal\n"))[0].text == "normal"
+
+
+def test_half_a_surrogate_pair_is_replaced(tmp_path: Path) -> None:
+    (report,) = read(write(tmp_path / "r.jsonl", '{"text": "a \\ud800 b", "report_id": "\\udfff"}'))
+    assert report.text == "a \ufffd\ufffd\ufffd b"
+    report.text.encode()
+    report.report_id.encode()
+
+
+def test_parquet_values_of_other_types(tmp_path: Path) -> None:
+    row: dict[str, Any] = {
+        "report_id": 12,
+        "patient_id": 7.0,
+        "study_date": datetime.date(2020, 1, 31),
+        "text": "a",
+        "accession_number": None,
+    }
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "r.parquet")
+    (report,) = read(tmp_path / "r.parquet")
+    assert (report.report_id, report.patient_id, report.study_date) == ("12", "7", "20200131")
+    assert report.accession_number == ""
+
+
+@pytest.mark.parametrize(
+    ("written", "read_as"),
+    [
+        ("2020-01-31", "20200131"),
+        ("20200131", "20200131"),
+        ("2020/01/31 10:00", "20200131"),
+        ("31.01.2020", ""),
+        ("2020-13-01", ""),
+        ("", ""),
+    ],
+)
+def test_dates(written: str, read_as: str, tmp_path: Path) -> None:
+    (report,) = read(write(tmp_path / "r.jsonl", json.dumps({"text": "a", "study_date": written})))
+    assert report.study_date == read_as
+
+
+def test_long_reports(tmp_path: Path) -> None:
+    text = "word " * 200_000
+    assert read(write(tmp_path / "r.csv", f'text\n"{text}"\n'))[0].text == text
+
+
+def test_folder_of_texts_and_tables(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    write(tmp_path / "a.TXT", b"\xef\xbb\xbfone")
+    write(tmp_path / "sub" / "b.txt", "zwölf".encode("latin-1"))
+    write(tmp_path / "sub" / "c.txt", b"\0\1\2")
+    write(tmp_path / "notes.doc", "x")
+    write(tmp_path / "t.csv", "text\nthree\n")
+    found = {report.input_id: report for report in read(tmp_path)}
+    assert list(found) == ["a.TXT", "notes.doc", "sub/b.txt", "sub/c.txt", "t.csv:1"]
+    assert found["a.TXT"].text == "one"
+    assert found["sub/b.txt"].text == "zwölf"
+    assert found["sub/b.txt"].report_id == "sub/b.txt"
+    assert found["sub/c.txt"].refusal is Reason.NOT_TEXT
+    assert found["notes.doc"].refusal is Reason.NOT_A_REPORT
+    assert found["a.TXT"].sha256 is not None
+
+
+@pytest.fixture
+def studies() -> Studies:
+    known = Studies()
+    for path, uid, patient, accession, date in [
+        ("p1/a/1", "1.1", "P1", "A1", "20200101"),
+        ("p1/a/2", "1.1", "P1", "A1", "20200101"),
+        ("p1/b/1", "1.2", "P1", "A2", "20200102"),
+        ("p2/x/y/1", "1.3", "P2", "", "20200101"),
+        ("p3/1", "1.4", "P3", "A5", "20200101"),
+        ("p4/1", "1.5", "P4", "A5", "20200101"),
+        ("p5/1", "1.6", "P5", "", "20200101"),
+        ("p5/2", "1.7", "P5", "", "20200101"),
+    ]:
+        known.add(
+            path, {"study_uid": uid, "patient_id": patient, "accession_number": accession, "study_date": date}
+        )
+    return known
+
+
+@pytest.mark.parametrize(
+    ("report", "uid", "match"),
+    [
+        ({"study_uid": "1.2", "accession_number": "A1"}, "1.2", "study_uid"),
+        ({"study_uid": "9.9", "accession_number": "A1"}, "1.1", "accession_number"),
+        ({"accession_number": "A5"}, "", "none"),
+        ({"accession_number": "A5", "patient_id": "P4"}, "1.5", "accession_number"),
+        ({"patient_id": "P1", "study_date": "20200102"}, "1.2", "patient_date"),
+        ({"patient_id": "P1", "study_date": "20200103"}, "", "none"),
+        ({"patient_id": "P5", "study_date": "20200101"}, "", "none"),
+        ({"patient_id": "P2", "study_date": "20200101", "accession_number": "Z"}, "1.3", "patient_date"),
+        ({"patient_id": "P1", "study_date": "20200101", "accession_number": "Z"}, "", "none"),
+        ({"patient_id": "P2", "study_date": "20200101", "study_uid": "9.9"}, "", "none"),
+        ({"path": "p1/a/report.txt"}, "1.1", "folder"),
+        ({"path": "p1/report.txt"}, "", "none"),
+        ({"path": "p1/a/texts/report.txt"}, "1.1", "folder"),
+        ({"path": "p2/report.txt"}, "1.3", "folder"),
+        ({"path": "p2.txt"}, "1.3", "folder"),
+        ({"path": "A2.txt"}, "1.2", "accession_number"),
+        ({"path": "somewhere/1.5.txt"}, "1.5", "study_uid"),
+        ({"path": "report.txt"}, "", "none"),
+        ({}, "", "none"),
+    ],
+)
+def test_matching(report: dict[str, str], uid: str, match: str, studies: Studies) -> None:
+    found, how, reason = studies.find(RawReport("r", **report))  # type: ignore[arg-type]
+    assert (found, how) == (uid, match)
+    assert (reason is Reason.NONE) == bool(uid)
+
+
+def test_ambiguity_is_told_from_absence(studies: Studies) -> None:
+    assert studies.find(RawReport("r", accession_number="A5"))[2] is Reason.AMBIGUOUS_STUDY
+    assert studies.find(RawReport("r", path="p1/report.txt"))[2] is Reason.AMBIGUOUS_STUDY
+    assert studies.find(RawReport("r", accession_number="B"))[2] is Reason.NO_STUDY
