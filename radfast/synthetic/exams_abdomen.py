@@ -134,7 +134,7 @@ ABDOMEN_CT = Exam(
                 "The bowel loops float in the peritoneal fluid.",
                 "Peritoneal fluid tracks along both paracolic gutters.",
             ),
-            ("{+F}, likely related to {?cirrhosis}.",),
+            ("{+F}, possibly related to {?cirrhosis}.",),
             countable=False,
         ),
         Finding(

@@ -343,7 +343,7 @@ BONE_XR = Exam(
             ("lucent", "expansile", "geographic"),
             (
                 "The lucent area has a thin sclerotic rim and cortical thinning.",
-                "Expansile lucency with a sclerotic rim suggests a {+bone cyst}.",
+                "Expansile lucency with a sclerotic rim is typical of a {+bone cyst}.",
                 "No matrix is seen within the lucency.",
             ),
             ("Lucent {+F} of the {place}.",),

@@ -46,7 +46,7 @@ CHEST_CT = Exam(
         "Evaluate for {!pulmonary embolism}.",
         "History of {~lung cancer}, status post [lobectomy|chemotherapy|radiation].",
         "Smoker with {n} pack years, [screening|surveillance] for {!lung cancer}.",
-        "Follow up of {~lung nodules} [seen elsewhere|in a patient on {T}].",
+        "History of {~lung nodules} [seen elsewhere|in a patient on {T}].",
         "Rule out {!pneumonia}.",
     ),
     normals=(
@@ -149,7 +149,7 @@ CHEST_CT = Exam(
             ("dense", "patchy", "confluent", "segmental"),
             (
                 "Air bronchograms run through the {+F}.",
-                "The airspace opacification is compatible with {?pneumonia}.",
+                "The airspace opacification is suspicious for {?pneumonia}.",
                 "Surrounding ground-glass opacity fades into the parenchyma.",
             ),
             ("{+F} of the {place}, probably {?pneumonia}.",),

@@ -182,7 +182,7 @@ BRAIN_MR = Exam(
         "Rule out {!multiple sclerosis}.",
         "History of {~breast cancer}, evaluate for {!brain metastasis}.",
         "[Numbness|Weakness] of the [left|right] arm, evaluate for {!ischemic stroke}.",
-        "Follow up of treated {~glioma}.",
+        "Status post resection of {~glioma}[.| and {T}.]",
     ),
     normals=(
         "There is no restricted diffusion to suggest {-acute infarct}.",
@@ -269,7 +269,7 @@ BRAIN_MR = Exam(
                 "Callososeptal ovoid {+F} are typical of {+multiple sclerosis}.",
                 "None of the ovoid foci enhances after gadolinium.",
             ),
-            ("Ovoid {+F} compatible with {?multiple sclerosis}.",),
+            ("Ovoid {+F} suspicious for {?multiple sclerosis}.",),
             countable=False,
             weight=1.3,
         ),

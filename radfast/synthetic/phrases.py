@@ -103,7 +103,7 @@ TECHNIQUE = (
 
 COMPARISON = (
     "None.",
-    "None available.",
+    "No outside [examination|study] of this region is available for [comparison|direct comparison].",
     "{exam} of {date}.",
     "Outside {exam} dated {date}.",
 )

@@ -21,9 +21,9 @@ from radfast.synthetic.vocabulary import tail_names, tail_words
 
 STYLES = ("structured", "running", "list", "lower")
 MAX_WORDS = 1502
-#: Mean and standard deviation of the logarithm of the words per report.
-LENGTH = (4.52, 0.66)
-_CLAUSE_SHARE = 0.6  # of the normal sentences get a clause
+# Mean and standard deviation of the logarithm of the words at which filling stops; headings come on top.
+_LENGTH = (4.40, 0.69)
+_CLAUSE_SHARES = (0.85, 0.25)  # of the normal sentences get a first and a second clause
 _OWN_SHARE = 0.7  # of the tail words belong to the field of the examination
 
 Sentence = list[Piece]
@@ -145,9 +145,11 @@ def finding_slots(lesion: Lesion, rng: Random) -> dict[str, Slot]:
     }
 
 
-def _concepts(templates: Sequence[str]) -> set[str]:
+def _affirmed(case: Case) -> set[str]:
+    """Return the concepts that the report affirms or suspects."""
     names = read_names()
-    return {names[name] for name in templates if name in names}
+    stated = [statement for statement in case.statements if statement.assertion != "absent"]
+    return {names[form] for statement in stated for form in statement.lesion.finding.forms}
 
 
 def _contradicts(template: str, concepts: set[str]) -> bool:
@@ -199,8 +201,7 @@ def _dictate_statement(
 def _fill(draft: _Draft, case: Case, rng: Random, target: int) -> None:
     """Add normal and general sentences until the report has its length."""
     slots = base_slots(case.exam, rng)
-    present = {form for s in case.statements if s.assertion != "absent" for form in s.lesion.finding.forms}
-    concepts = _concepts(sorted(present))
+    concepts = _affirmed(case)
     words = draft.words()
     normals: list[str] = []
     histories = rng.sample(phrases.HISTORY, len(phrases.HISTORY))
@@ -225,15 +226,16 @@ def _fill(draft: _Draft, case: Case, rng: Random, target: int) -> None:
                 normals = rng.sample(fitting, len(fitting)) + rng.sample(phrases.FILLER, 4)
                 normals = rng.sample([*normals, *phrases.PARTS], len(normals) + len(phrases.PARTS))
             sentence = expand(normals.pop(0), slots, rng)
-            if rng.random() < _CLAUSE_SHARE:
-                sentence = _before_stop(sentence, expand(rng.choice(phrases.CLAUSES), slots, rng))
+            for share in _CLAUSE_SHARES:
+                if rng.random() < share:
+                    sentence = _before_stop(sentence, expand(rng.choice(phrases.CLAUSES), slots, rng))
             draft.findings.insert(rng.randint(0, len(draft.findings)), [sentence])
         words += _count(sentence)
 
 
 def _draft(case: Case, rng: Random) -> _Draft:
     exam = case.exam
-    target = min(MAX_WORDS - 12, max(12, round(rng.lognormvariate(*LENGTH))))
+    target = min(MAX_WORDS - 60, max(12, round(rng.lognormvariate(*_LENGTH))))
     slots = base_slots(exam, rng)
     draft = _Draft()
     title = rng.choice(exam.titles)
@@ -256,8 +258,7 @@ def _draft(case: Case, rng: Random) -> _Draft:
         if advice and target > 30:
             draft.impression.append(advice)
     for group in case.normal_groups:
-        present = {form for s in case.statements for form in s.lesion.finding.forms}
-        fitting = [t for t in exam.normals if not _contradicts(t, _concepts(sorted(present)))]
+        fitting = [t for t in exam.normals if not _contradicts(t, _affirmed(case))]
         sentence = expand(rng.choice(fitting), slots, rng)
         draft.findings.append([_before_stop(sentence, cite(rng, [group]))])
     if not draft.findings:

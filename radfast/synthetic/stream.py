@@ -22,9 +22,10 @@ from radfast.synthetic.citations import cite
 from radfast.synthetic.exams import Exam
 from radfast.synthetic.grammar import Piece, Slot, expand, settle_articles
 from radfast.synthetic.lesions import Lesion
-from radfast.synthetic.reports import LENGTH, MAX_WORDS, base_slots, finding_slots
+from radfast.synthetic.reports import MAX_WORDS, base_slots, finding_slots
 from radfast.synthetic.vocabulary import Tail, tail_names, tail_words
 
+_LENGTH = (4.60, 0.68)  # of the logarithm of the words per report
 _BLOCK = 512  # reports drawn at once
 _FINDING_SHARE = 0.2  # of the sentences of a report speak of its finding
 _POOL = 220  # sentences per pool
@@ -105,13 +106,11 @@ def _stream(n_words: int, seed: int) -> Iterator[str]:
 def _draw_block(
     rng: np.random.Generator, kinds: list[_Kind], weights: NDArray[np.float64], holes: list[_Holes]
 ) -> Iterator[tuple[str, int]]:
-    targets = np.clip(np.rint(rng.lognormal(LENGTH[0], LENGTH[1], _BLOCK)), 14, MAX_WORDS - 30).astype(
-        np.int64
-    )
+    targets = np.clip(np.rint(rng.lognormal(*_LENGTH, _BLOCK)), 14, MAX_WORDS - 30).astype(np.int64)
     chosen = rng.choice(len(kinds), _BLOCK, p=weights)
     for target, kind_row in zip(targets.tolist(), chosen.tolist(), strict=True):
         kind = kinds[kind_row]
-        room = target // 9 + 3
+        room = target // 4 + 3
         is_finding = rng.random(room) < _FINDING_SHARE
         draws = rng.random(room)
         parts: list[str] = []
