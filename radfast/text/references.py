@@ -36,6 +36,9 @@ _NARROW = {
 }
 
 
+_LISTS = 16  # image lists that may stand before their series
+
+
 @dataclass(frozen=True)
 class ImageReference:
     """One citation of images of one series.
@@ -144,34 +147,21 @@ def _read_sentence(low: bytes, groups: list[Group], start: int, end: int) -> lis
     """Join the groups of one sentence to references."""
     groups = _settle_short_pairs(low, groups)
     bound = _bind_series(low, groups)
+    bound = [one for one in bound if not one.image.weak or one.series or _in_company(low, one.image)]
     clause = Clause(low, start, end)
-    references: list[ImageReference] = []
-    owners: list[int] = []
-    prior, date = False, ""
-    for index, (image, series, owner, first, last) in enumerate(bound):
+    parts: list[list[_Bound]] = []  # one list per reference
+    verdicts: list[tuple[bool, str]] = []
+    for index, one in enumerate(bound):
+        joined = index > 0 and _JOINT.fullmatch(low, bound[index - 1].end, one.start) is not None
         following = bound[index + 1].start if index + 1 < len(bound) else end
-        joined = index > 0 and _JOINT.fullmatch(low, bound[index - 1].end, first) is not None
-        if image.weak and not series and not _in_company(low, image):
-            continue
-        prior, date = clause.judge(first, last, max(following, last), joined)
-        previous = references[-1] if references else None
-        if (
-            previous is not None
-            and joined
-            and owners[-1] == owner
-            and image.kind == "image"
-            and (previous.prior, previous.prior_date) == (prior, date)
-        ):
-            references[-1] = _make(
-                series, previous.samples + image.samples, (previous.span[0], last), (start, end), prior,
-                previous.ambiguous or image.doubtful, date,
-            )  # fmt: skip
+        verdict = clause.judge(one.start, one.end, max(following, one.end), joined)
+        same = joined and one.image.kind == "image" and one.owner == parts[-1][0].owner
+        if same and verdict == verdicts[-1]:
+            parts[-1].append(one)
         else:
-            references.append(
-                _make(series, image.samples, (first, last), (start, end), prior, image.doubtful, date)
-            )
-            owners.append(owner)
-    return references
+            parts.append([one])
+            verdicts.append(verdict)
+    return [_make(part, (start, end), *verdict) for part, verdict in zip(parts, verdicts, strict=True)]
 
 
 def _in_company(low: bytes, image: Group) -> bool:
@@ -254,6 +244,8 @@ def _series_after(low: bytes, groups: list[Group], index: int, served: bool) -> 
     """Return the series group that the images at `index` precede, as in "image 14 of series 2", else -1."""
     at = index
     while at + 1 < len(groups) and groups[at + 1].kind == "image":
+        if at - index == _LISTS:
+            return -1
         if not _JOINT.fullmatch(low, groups[at].end, groups[at + 1].start):
             return -1
         at += 1
@@ -271,24 +263,17 @@ def _series_after(low: bytes, groups: list[Group], index: int, served: bool) -> 
     return at + 1
 
 
-def _make(
-    series: tuple[int, ...],
-    samples: tuple[tuple[int, int], ...],
-    span: tuple[int, int],
-    sentence: tuple[int, int],
-    prior: bool,
-    doubtful: bool,
-    date: str,
-) -> ImageReference:
-    images = [image for first, last in samples for image in expand_sample(first, last)]
+def _make(parts: list[_Bound], sentence: tuple[int, int], prior: bool, date: str) -> ImageReference:
+    series = parts[0].series
+    samples = tuple(sample for part in parts for sample in part.image.samples)
     several = len(series) > 1
     return ImageReference(
         series=series[0] if len(series) == 1 else None,
-        images=tuple(images),
-        span=span,
+        images=tuple(image for first, last in samples for image in expand_sample(first, last)),
+        span=(parts[0].start, parts[-1].end),
         sentence=sentence,
         prior=prior,
-        ambiguous=doubtful or several,
+        ambiguous=several or any(part.image.doubtful for part in parts),
         samples=samples,
         series_candidates=series if several else (),
         prior_date=date,
