@@ -31,7 +31,7 @@ def split_sentences(text: str | bytes, *, rules: SentenceRules = DEFAULT_RULES) 
     Parameters
     ----------
     text : str or bytes
-        A report; a str counts as its UTF-8 bytes (a lone surrogate as its three bytes), bytes need not be valid.
+        A report; a str counts as its UTF-8 bytes (a lone surrogate as three), bytes need not be valid.
     rules : SentenceRules
         Word tables; the default is for radiology English.
 

@@ -1,23 +1,24 @@
-"""What the sentence splitter knows about words, as data: change a table, not the code.
-
-All words are lower case and without their last full stop. The default tables are of radiology English.
-"""
+"""Rules of the tokenizer and of the sentence splitter, as data: change a table, not the code."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-
-#: Longest entry of a table, bytes: the splitter looks no further back.
-MAX_ENTRY = 40
+from math import ceil, floor
 
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+def _phrases(text: str) -> frozenset[str]:
+    return frozenset(phrase.replace("_", " ") for phrase in text.split())
+
+
 @dataclass(frozen=True)
 class SentenceRules:
-    """Word tables of `split_sentences`.
+    """Word tables of `split_sentences`: lower case, without the last full stop, at most 40 bytes a word.
+
+    The default tables are of radiology English.
 
     Parameters
     ----------
@@ -48,50 +49,51 @@ class SentenceRules:
         "esp c.f"
     )
     before_number: frozenset[str] = _words(
-        "no nos nr num im img imgs ims image images se ser series sl vol p pp pg pgs ch sec ref refs tab jan "
-        "feb mar apr jun jul aug sep sept oct nov dec al chr min max circa diam #"
+        "no nos nr num im img imgs ims image images se ser series sl vol p pp pg pgs ch sec ref refs tab "
+        "jan feb mar apr jun jul aug sep sept oct nov dec al chr min max circa diam #"
     )
     not_before_lower: frozenset[str] = _words(
-        "ant post lat med inf sup bilat rt lt prox dist int ext diam avg est temp max min resp etc al a.m p.m am pm "
-        "jr sr inc ltd co corp dept univ gen abd neg pos bx hx dx tx rx sx fx hr hrs wt ht lig musc ven art "
-        "assoc mod sev sl vert transv long subcut periph cont cor sag ax calc calcif enh eval exam "
-        "poss prob prev prelim proc rec req spec susp sm lg mult num tech wnl i.v p.o b.i.d t.i.d q.d p.r.n u.s "
-        "m.d ph.d d.o r.n b.s m.s pt pts jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri "
-        "orig occ rel freq lob segm lab labs dx'd i.m s.c o.d o.s contrib dors ventr"
+        "ant post lat med inf sup bilat rt lt prox dist int ext diam avg est temp max min resp etc al a.m "
+        "p.m am pm jr sr inc ltd co corp dept univ gen abd neg pos bx hx dx tx rx sx fx hr hrs wt ht lig "
+        "musc ven art assoc mod sev sl vert transv long subcut periph cont cor sag ax calc calcif enh eval "
+        "exam poss prob prev prelim proc rec req spec susp sm lg mult num tech wnl i.v p.o b.i.d t.i.d q.d "
+        "p.r.n u.s m.d ph.d d.o r.n b.s m.s pt pts jan feb mar apr jun jul aug sep sept oct nov dec mon "
+        "tue wed thu fri orig occ rel freq lob segm lab labs dx'd i.m s.c o.d o.s contrib dors ventr"
     )
     units: frozenset[str] = _words(
-        "mm cm m km ml cc dl l mg g kg mcg gm gms hu mmhg hz khz mhz sec secs msec ms min mins kv kvp mas ma mgy "
-        "msv gy rad mci ci mbq bpm in inch inches lb lbs deg w cm2 cm3 mm2 mm3 mm3 ng iu meq mmol cgy fr ga"
+        "mm cm m km ml cc dl l mg g kg mcg gm gms hu mmhg hz khz mhz sec secs msec ms min mins kv kvp mas "
+        "ma mgy msv gy rad mci ci mbq bpm in inch inches lb lbs deg w cm2 cm3 mm2 mm3 ng iu meq mmol cgy "
+        "fr ga"
     )
     starters: frozenset[str] = _words(
-        "the there this these those it its he she they we no a an in on at is are was were both all heart lungs "
-        "lung liver spleen kidneys normal impression findings please patient mild moderate minimal recommend "
-        "otherwise however also if as for with and but of note within images image stable unchanged bilateral "
-        "right left small large another multiple several some mildly previously compared comparison follow"
+        "the there this these those it its he she they we no a an in on at is are was were both all heart "
+        "lungs lung liver spleen kidneys normal impression findings please patient mild moderate minimal "
+        "recommend otherwise however also if as for with and but of note within images image stable "
+        "unchanged bilateral right left small large another multiple several some mildly previously "
+        "compared comparison follow"
     )
     continuing: frozenset[str] = _words(
-        "a an the of in on at to for with without and or but nor by from as is are was were be been has have had "
-        "no not than that which who this these those its their into within between through over under near "
-        "right left mild moderate severe small large may can could should would due per via dr mr mrs ms approx "
-        "approximately about measuring measures bilateral upper lower"
+        "a an the of in on at to for with without and or but nor by from as is are was were be been has "
+        "have had no not than that which who this these those its their into within between through over "
+        "under near right left mild moderate severe small large may can could should would due per via dr "
+        "mr mrs ms approx approximately about measuring measures bilateral upper lower"
     )
     numbered: frozenset[str] = _words(
-        "segment segments grade level levels stage type image images im img imgs series se sequence figure fig "
-        "table no number phase zone rads bi-rads birads li-rads lirads pi-rads pirads ti-rads tirads lung-rads "
-        "category lr class slice slices day week month case view step part group rib ribs digit toe finger ray "
-        "page patient version point score grades types category and or to through of at x by lobe"
+        "segment segments grade level levels stage type image images im img imgs series se sequence figure "
+        "fig table no number phase zone rads bi-rads birads li-rads lirads pi-rads pirads ti-rads tirads "
+        "lung-rads category lr class slice slices day week month case view step part group rib ribs digit "
+        "toe finger ray page patient version point score grades types and or to through of at x by lobe"
     )
-    sections: frozenset[str] = frozenset(
-        "findings|finding|impression|impressions|conclusion|conclusions|technique|comparison|comparisons|history|"
-        "clinical history|clinical indication|clinical information|clinical data|clinical statement|"
-        "reason for exam|reason for examination|reason for study|reason for the exam|reason for this examination|"
-        "indication|indications|exam|examination|procedure|procedures|procedure comments|study|contrast|"
-        "recommendation|recommendations|addendum|opinion|interpretation|summary|diagnosis|wet read|final report|"
-        "preoperative diagnosis|postoperative diagnosis|medications|allergies|type of exam|exam type|"
-        "description|narrative|report|final diagnosis|limitations|complications|anesthesia|dose|"
-        "ct of the abdomen|ct of the pelvis|ct of the chest|ct abdomen|ct pelvis|ct chest|notification".split(
-            "|"
-        )
+    sections: frozenset[str] = _phrases(
+        "findings finding impression impressions conclusion conclusions technique comparison comparisons "
+        "history clinical_history clinical_indication clinical_information clinical_data "
+        "clinical_statement reason_for_exam reason_for_examination reason_for_study reason_for_the_exam "
+        "reason_for_this_examination indication indications exam examination procedure procedures "
+        "procedure_comments study contrast recommendation recommendations addendum opinion interpretation "
+        "summary diagnosis wet_read final_report preoperative_diagnosis postoperative_diagnosis "
+        "medications allergies type_of_exam exam_type description narrative report final_diagnosis "
+        "limitations complications anesthesia dose ct_of_the_abdomen ct_of_the_pelvis ct_of_the_chest "
+        "ct_abdomen ct_pelvis ct_chest notification"
     )
     suffixes: frozenset[str] = _words(
         "com org net edu gov html htm pdf jpg jpeg png gif txt dcm xml doc docx csv zip exe"
@@ -108,3 +110,63 @@ class SentenceRules:
 
 
 DEFAULT_RULES = SentenceRules()
+
+
+@dataclass(frozen=True)
+class TokenRules:
+    """What a token is.
+
+    Parameters
+    ----------
+    pattern : str
+        "radiology", "paper" or "word": see `radfast.kernels.tokenize`.
+    lowercase : bool
+        Fold every character to lower case.
+    min_length : int
+        Characters a word needs.
+    numbers : str
+        "keep", "drop" or "mask" numbers, dates, times and measures.
+    placeholders : str
+        "keep", "drop" or "mask" de-identification marks; only the radiology pattern knows them.
+    """
+
+    pattern: str = "radiology"
+    lowercase: bool = True
+    min_length: int = 3
+    numbers: str = "keep"
+    placeholders: str = "mask"
+
+
+@dataclass(frozen=True)
+class PruneRules:
+    """Which words stay in the vocabulary, in the order the rules are applied.
+
+    Parameters
+    ----------
+    min_documents, max_documents : int or float
+        Bounds of the number of documents a word is in; a float is a share of the documents.
+    stop_words : tuple of str
+        Words left out, compared after folding.
+    drop_top : int
+        So many of the most frequent of the remaining words are dropped.
+    max_vocabulary : int
+        So many of the then most frequent words stay.
+    """
+
+    min_documents: int | float = 1
+    max_documents: int | float = 1.0
+    stop_words: tuple[str, ...] = ()
+    drop_top: int = 0
+    max_vocabulary: int = 2**31 - 1
+
+    def bounds(self, documents: int) -> tuple[int, int]:
+        """Return the least and the greatest number, of `documents` in all, that a word may be in."""
+        low, high = (
+            bound * documents if isinstance(bound, float) else bound
+            for bound in (self.min_documents, self.max_documents)
+        )
+        return ceil(low), floor(high)
+
+
+#: Units that make a number a measure, as in "5mm".
+UNITS = _words("cc cgy cm dl g gm gy hu hz kg khz kv kvp l m mas mci mcg mg mgy mhz ml mm mmhg ms msv sec t")
