@@ -1,0 +1,163 @@
+"""The page: one HTML file that asks for nothing from outside."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pyarrow.compute as pc
+from markupsafe import Markup
+
+from radfast.report import texts
+from radfast.report.charts import KEYWORD_METHODS, draw_charts
+from radfast.report.checklist import list_rows
+from radfast.report.context import ReportContext
+from radfast.report.examples import show_examples
+from radfast.report.sheet import show_sheet
+from radfast.report.svg import draw_stack
+from radfast.report.topic_words import LEVEL_NAMES, read_topic_words
+
+_FOLDER = Path(__file__).parent
+_METRICS = (
+    "corpus", "links", "links_truth", "curve", "topics", "topics_truth", "label_set", "network",
+    "classification", "vectors", "keywords", "assertions", "diseases", "disease_ranking", "published",
+)  # fmt: skip
+_LEDGER_ROWS = 200
+
+
+def render_report(
+    metrics: Mapping[str, Any],
+    context: ReportContext,
+    *,
+    max_examples: int = 12,
+    max_topics: int = 60,
+    picture_side: int = 256,
+    sample_side: int = 72,
+) -> str:
+    """Render a run as one self-contained HTML page.
+
+    The page loads nothing: styles, script, charts and pictures stand inside, and its content policy forbids
+    all else. It shows report sentences and pictures, hence patient data, and says so; patient ids are left
+    out.
+
+    Parameters
+    ----------
+    metrics : mapping
+        Results of `radfast.evaluate`, each key optional: ``corpus`` (`corpus_statistics`), ``links``
+        (`link_statistics`), ``links_truth`` (`score_links`), ``curve`` (`summarize_curve`), ``topics`` (per
+        level a dict of named numbers, such as ``coherence``), ``topics_truth`` (per level `score_topics`),
+        ``label_set`` (``heads``: per head `class_counts`; ``splits``: per split a dict of counts),
+        ``network`` (its name), ``classification`` (per level `score_classification`), ``vectors``
+        (`score_vectors`), ``keywords`` (`score_keywords`), ``assertions`` (`score_assertions`), ``diseases`` (`score_diseases`),
+        ``disease_ranking`` (`score_disease_ranking`), ``published`` (`published_figures`). What is missing is
+        named as not measured.
+    context : ReportContext
+        The run's tables, pictures and provenance.
+    max_examples : int
+        Example images.
+    max_topics : int
+        Topics per level on the review sheet; 0 shows all.
+    picture_side, sample_side : int
+        Longer side of example pictures and of the sheet's samples, pixels.
+
+    Returns
+    -------
+    str
+        HTML; the same input gives the same text.
+
+    Raises
+    ------
+    UsageError
+        If a table lacks a column or the pictures have the wrong shape.
+    """
+    context.check()
+    topics = read_topic_words(context.topic_words, context.topics)
+    shown = {name: metrics.get(name) for name in _METRICS}
+    style = Markup((_FOLDER / "report.css").read_text(encoding="utf-8"))
+    script = Markup((_FOLDER / "report.js").read_text(encoding="utf-8"))
+    states = Counter(context.ledger["state"].to_pylist())
+    ordered = sorted(states.items(), key=lambda row: (-row[1], row[0]))
+    longest = max((stage.seconds for stage in context.stages), default=0.0) or 1.0
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            **shown,
+            context=context,
+            style=style,
+            script=script,
+            policy=_policy(style, script),
+            charts=draw_charts(shown, topics),
+            checklist=list_rows(shown, context),
+            examples=show_examples(context, topics, max_examples, picture_side),
+            sheet=show_sheet(context, topics, max_topics, samples=4, side=sample_side),
+            topic_name=topics.name,
+            level_names=LEVEL_NAMES,
+            keyword_methods=KEYWORD_METHODS,
+            states=ordered,
+            state_bar=draw_stack(ordered, title="States of all inputs"),
+            reasons=_count_reasons(context),
+            refused=_list_refused(context),
+            stages=[(stage, stage.seconds / longest) for stage in context.stages],
+            seconds=sum(stage.seconds for stage in context.stages),
+            peak=max((stage.peak_memory for stage in context.stages if stage.peak_memory), default=None),
+            config_text=json.dumps(context.config, indent=2, ensure_ascii=False, default=str),
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": texts.say_number,
+        "rate": texts.say_rate,
+        "share": texts.say_share,
+        "interval": texts.say_interval,
+        "seconds": texts.say_seconds,
+        "bytes": texts.say_bytes,
+        "code": texts.say_code,
+    }
+    return environment
+
+
+def _policy(style: str, script: str) -> str:
+    """Return a content policy that allows this page's own style and script and inline pictures, no more."""
+    marks = [
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii") for text in (style, script)
+    ]
+    return f"default-src 'none'; img-src data:; style-src 'sha256-{marks[0]}'; script-src 'sha256-{marks[1]}'"
+
+
+def _count_reasons(context: ReportContext) -> list[tuple[str, str, str, int]]:
+    """Return (state, reason, kind, inputs), largest first."""
+    columns = [context.ledger[name].to_pylist() for name in ("state", "reason", "kind")]
+    counts = Counter(zip(*columns, strict=True))
+    rows = [(state, reason or "", kind, n) for (state, reason, kind), n in counts.items()]
+    return sorted(rows, key=lambda row: (-row[3], row[:3]))
+
+
+def _list_refused(context: ReportContext) -> tuple[list[dict[str, Any]], int]:
+    """Return the first rejected inputs by id and how many there are in all."""
+    names = ["input_id", "kind", "reason", "detail"]
+    rejected = context.ledger.filter(pc.equal(context.ledger["state"], "rejected")).select(names)
+    rows = rejected.sort_by([("reason", "ascending"), ("input_id", "ascending")]).slice(0, _LEDGER_ROWS)
+    known = set(context.images["patient_id"].to_pylist()) | set(context.reports["patient_id"].to_pylist())
+    shown = [{**row, "input_id": _mask(row["input_id"], known)} for row in rows.to_pylist()]
+    return shown, rejected.num_rows
+
+
+def _mask(path: str, known: set[str]) -> str:
+    """Hide folders that are named after a patient."""
+    return "/".join("…" if part and part in known else part for part in path.split("/"))
