@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import csv
 import os
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from dicom_files import KEY_OBJECT, make_dataset, make_image, ramp, save
-from pydicom.uid import RLELossless
+from dicom_files import COMPREHENSIVE_SR, KEY_OBJECT, make_dataset, make_image, ramp, save
+from pydicom import Dataset
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from radfast.archive import Ingested, Reason, ingest, read_instance
 from radfast.archive.discover import find_files
@@ -239,7 +248,7 @@ def test_workers_that_cannot_start_are_an_error(tmp_path: Path) -> None:
 
 
 def test_workers_do_not_need_the_main_module(archive: Path, tmp_path: Path) -> None:
-    """A plain script without a main guard must not be run again by its workers, and an import must be cheap."""
+    """A script without a main guard must not be run again by its workers, and an import must be cheap."""
     assert "__main__" not in ENTRY
     heavy = ("pyarrow", "torch", "numba", "sklearn", "radfast.types")
     check = "import sys; sys.path[:] = sys.argv[3:]; import radfast.archive.worker, radfast.archive.instance;"
@@ -274,8 +283,12 @@ def test_all_of_pydicoms_own_files_are_accounted_for(data: Path, tmp_path: Path)
         if row["pydicom_decode"].startswith(("FAIL", "none"))
         and rows[name]["state"] in ("described", "duplicate")
     }
-    # one lacks its transfer syntax only; the other its last frames, and its middle one is there
-    assert read_anyway == {"OT-PAL-8-face.dcm", "emri_small_jpeg_2k_lossless_too_short.dcm"}
+    # one lacks its transfer syntax only, one its last frames but not the middle one, one is no image
+    assert read_anyway == {
+        "OT-PAL-8-face.dcm",
+        "emri_small_jpeg_2k_lossless_too_short.dcm",
+        "reportsi_with_empty_number_tags.dcm",
+    }
 
 
 def test_details_hold_no_patient_data(tmp_path: Path) -> None:
@@ -302,3 +315,78 @@ def test_details_hold_no_patient_data(tmp_path: Path) -> None:
     for row in result.ledger.to_pylist():
         assert secret not in row["detail"]
         assert row["reason"] or row["state"] in ("described", "used", "duplicate")
+
+
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """Cut, flip, drop, double or overwrite a part of a file, a few times."""
+    broken = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 5, 20))):
+        # headers matter more than pixels
+        start = rng.choice((0, 132, 132, 132))
+        at = rng.randrange(
+            min(start, len(broken) - 1), min(len(broken), start + rng.choice((9, 300, 700, 1 << 20)))
+        )
+        size = rng.choice((1, 2, 4, 8, 64))
+        match rng.randrange(6):
+            case 0:
+                broken[at] ^= 1 << rng.randrange(8)
+            case 1:
+                del broken[at : at + size]
+            case 2:
+                broken[at:at] = broken[at : at + size]
+            case 3:
+                broken[at : at + size] = rng.choice((b"\xff", b"\0", b"\x7f")) * size
+            case 4:
+                broken[at : at + size] = rng.randbytes(size)
+            case 5:
+                del broken[max(at, 140) :]
+        if not broken:
+            break
+    return bytes(broken)
+
+
+def fuzz(folder: Path, seed: int, count: int) -> Counter[str]:
+    """Ingest `count` mutated files beside one good one; return how they ended."""
+    rng = random.Random(seed)
+    seeds = []
+    for syntax in (
+        ExplicitVRLittleEndian,
+        ImplicitVRLittleEndian,
+        DeflatedExplicitVRLittleEndian,
+        RLELossless,
+        JPEGLSLossless,
+        JPEG2000Lossless,
+    ):
+        image = make_image("seed", ramp(64, 64), syntax, WindowCenter=9, WindowWidth=5)
+        seeds.append(save(image, folder / "seed").read_bytes())
+    frames = make_image("seed", np.stack([ramp(8, 8)] * 3), RLELossless, NumberOfFrames=3)
+    seeds.append(save(frames, folder / "seed").read_bytes())
+    item = Dataset()
+    item.ValueType, item.TextValue = "TEXT", "words"
+    report = make_dataset("seed", COMPREHENSIVE_SR, ValueType="CONTAINER", ContentSequence=[item] * 3)
+    seeds.append(save(report, folder / "seed").read_bytes())
+    (folder / "seed").unlink()
+    save(make_image("good", ramp()), folder / "in" / "good")
+    for index in range(count):
+        (folder / "in" / f"{index:05}").write_bytes(mutate(rng.choice(seeds), rng))
+    config = ArchiveConfig(picture_size=16, decode_timeout=20)
+    result = ingest(folder / "in", None, folder / "pixels.npy", config, threads=2)
+    rows = result.ledger.to_pylist()
+    assert sorted(row["input_id"] for row in rows) == sorted(path.name for path in (folder / "in").iterdir())
+    assert states(result)["good"] == ("described", "")
+    assert {row["reason"] for row in rows} <= {reason.value for reason in Reason}
+    assert len(np.load(folder / "pixels.npy")) == result.images.num_rows
+    return Counter(row["reason"] or row["state"] for row in rows)
+
+
+def test_mutated_files_each_end_in_one_row(tmp_path: Path) -> None:
+    counts = fuzz(tmp_path, seed=0, count=250)
+    assert len(counts) >= 8
+    assert counts["decode_timeout"] == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_many_mutated_files_each_end_in_one_row(seed: int, tmp_path: Path) -> None:
+    counts = fuzz(tmp_path, seed=seed, count=2500)
+    assert counts["decode_timeout"] == 0

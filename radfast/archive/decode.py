@@ -142,9 +142,9 @@ def decode_frame(header: Header, geometry: Geometry, frame: int) -> NDArray[Any]
     try:
         decoder, plugin = get_decoder(uid), _PLUGINS.get(syntax, "")
         stored, _ = decoder.as_array(header.source, index=frame, decoding_plugin=plugin, **options)
-    except MemoryError:
+    except (MemoryError, KeyboardInterrupt, SystemExit):
         raise
-    except Exception as error:
+    except BaseException as error:  # a panic of a decoder written in Rust is no Exception
         if native and isinstance(error, ValueError):
             raise Refused(Reason.TRUNCATED, _TOO_SHORT) from error
         raise Refused(Reason.DECODER_FAILED, f"{name_of(syntax)}: {type(error).__name__}") from error

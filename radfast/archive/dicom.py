@@ -9,10 +9,11 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import pydicom
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -143,7 +144,7 @@ def read_header(source: BinaryIO) -> Header:
     Raises
     ------
     Refused
-        If a deflated data set is too large or broken.
+        If the header ends early, or a deflated data set is too large or broken.
     Exception
         Whatever pydicom raises on a data set it cannot parse.
     """
@@ -158,7 +159,19 @@ def read_header(source: BinaryIO) -> Header:
         syntax = (
             ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         )
-    return Header(values, syntax, _read_pixel_element(source, little is not False), source)
+    end = source.tell()
+    pixels = _read_pixel_element(source, little is not False)
+    if pixels is None and _ends_early(values, end, source.seek(0, io.SEEK_END)):
+        raise Refused(Reason.TRUNCATED, "the header ends early")
+    return Header(values, syntax, pixels, source)
+
+
+def _ends_early(values: Dataset, end: int, size: int) -> bool:
+    """Say whether the last element is longer than the file; pydicom steps over it without a word."""
+    if end > size:
+        return True
+    last: Any = values.get_item(max(values.keys())) if values else None
+    return isinstance(last, RawDataElement) and last.value is not None and 0 < len(last.value) < last.length
 
 
 def _find_syntax(source: BinaryIO) -> tuple[str, int]:

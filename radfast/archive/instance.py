@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -134,11 +135,13 @@ def _hash(path: Path, source: BinaryIO, length: int) -> str:
 def _read_dicom(source: BinaryIO, instance: Instance, size: int) -> Instance:
     try:
         header = dicom.read_header(source)
-    except (MemoryError, OSError, Refused):
+    except (MemoryError, Refused):
         raise
     except EOFError:
         return instance.refuse("rejected", Reason.TRUNCATED, "the header ends early")
-    except Exception as error:  # noqa: BLE001  pydicom raises nearly anything on a broken data set
+    except Exception as error:  # pydicom raises nearly anything on a broken data set
+        if isinstance(error, OSError) and not isinstance(source, io.BytesIO):
+            raise
         return instance.refuse("rejected", Reason.BAD_HEADER, type(error).__name__)
     values = header.values
     meta = getattr(values, "file_meta", pydicom.Dataset())

@@ -56,7 +56,7 @@ class _Worker:
         os.set_blocking(self.outward.fileno(), False)
         self.buffer = bytearray()
         self.queue: deque[int] = deque()
-        self.ready = False
+        self.ready = self.shut = False
         self.since = time.monotonic()
 
     def send(self, index: int, path: bytes) -> None:
@@ -75,6 +75,7 @@ class _Worker:
             except BlockingIOError:
                 return True
             if not block:
+                self.shut = True
                 return False
             self.buffer += block
 
@@ -91,7 +92,10 @@ class _Worker:
             yield answer, pixels
 
     def end(self) -> str:
-        """Kill it if need be and say how it ended."""
+        """See it off and say how it ended: one whose pipe is shut gets a moment to leave its exit code."""
+        if self.shut:
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(2.0)
         self.process.kill()
         code = self.process.wait()
         self.inward.close()
