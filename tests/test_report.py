@@ -66,7 +66,7 @@ def make_context(n_patients: int = 12, **changes: Any) -> ReportContext:
     values: dict[str, Any] = {"run_id": "0123abcd", "created": "2026-01-02", "pictures": pictures} | tables
     values["nearest"] = {"mass": [("nodule", 0.81), ("lesion", 0.7)]}
     values["bigrams"] = [("lung", "mass", 4)]
-    values["config"] = {"seed": 0}
+    values["config"] = {"seed": 0, "vision": {"network": "alexnet"}}
     values["versions"] = {"radfast": "0.1.0"}
     values["hardware"] = {"cores": "2"}
     values["stages"] = [StageCost("ingest", 12.5, 812_000_000, "13 images"), StageCost("topics", 61.0)]
@@ -110,26 +110,31 @@ def make_metrics(context: ReportContext) -> dict[str, Any]:
     scores = rng.random((60, 3))
     scores[np.arange(60), target] += 0.4
     patients = np.arange(60) // 2
-    score = evaluate.score_classification(target, scores, names=["0", "1", "2"], groups=patients, draws=50)
+    score = evaluate.score_classification(
+        target, scores, names=["document 0", "1", "2"], groups=patients, draws=50
+    )
     words = {level: [[("mass", 0.9), ("lung", 0.1)]] * 8 for level in ("document", "second", "sentence")}
     diseases = (rng.random((60, 2)) > 0.6).astype(int)
     names = ["mass present", "effusion absent"]
     return {
         "corpus": evaluate.corpus_statistics([120, 90, 200], [10, 12], [24, 30], {"lung": 9, "right": 30}),
         "links": evaluate.link_statistics(context.links, context.images),
-        "links_truth": evaluate.score_links(context.links, context.links),
         "curve": evaluate.summarize_curve([5, 10, 20], [[90, 92], [80, 83], [85, 84]]),
         "topics": {"document": {"n_topics": 3, "coherence": 0.21}, "sentence": {"n_topics": 3}},
-        "topics_truth": {"document": evaluate.score_topics(["a", "a", "b"], [0, 0, 1])},
         "label_set": {
-            "heads": {"document": evaluate.class_counts(["0", "1", "2"], target, {"9": 4})},
+            "levels": {"document": evaluate.class_counts(["0", "1", "2"], target, {"9": 4})},
+            "disease_classes": [{"name": "mass present", "n": 7}],
             "splits": {"train": {"images": 9, "patients": 6}, "test": {"images": 6, "patients": 6}},
         },
-        "network": "alexnet",
         "classification": dict.fromkeys(("document", "second", "sentence"), score),
         "vectors": evaluate.score_vectors(rng.normal(size=(9, 4)), np.eye(4), [[i % 4] for i in range(9)]),
         "keywords": evaluate.score_keywords(words, [{"mass"}, {"liver"}] * 4, {"mass"}, ["liver", "mass"]),
-        "assertions": evaluate.score_assertions(context.findings, context.findings),
+        "findings": {"present": 12, "absent": 12},
+        "truth": {
+            "links": evaluate.score_links(context.links, context.links),
+            "findings": evaluate.score_assertions(context.findings, context.findings),
+            "topics": evaluate.score_topics(["a", "a", "b"], [0, 0, 1]),
+        },
         "diseases": evaluate.score_diseases(diseases, rng.random((60, 2)), names, groups=patients),
         "disease_ranking": evaluate.score_disease_ranking(diseases, rng.random((60, 2)), names),
         "published": evaluate.published_figures(),
@@ -276,14 +281,16 @@ def test_metrics_of_empty_inputs() -> None:
     metrics = {
         "corpus": evaluate.corpus_statistics([], [], [], {}),
         "links": evaluate.link_statistics(_EMPTY["links"], _EMPTY["images"]),
-        "links_truth": evaluate.precision_recall_f([], []),
         "curve": evaluate.summarize_curve([10], [[5.0]]),
-        "topics_truth": {"document": evaluate.score_topics([], [])},
-        "label_set": {"heads": {"document": evaluate.class_counts([], [])}, "splits": {}},
+        "label_set": {"levels": {"document": evaluate.class_counts([], [])}, "splits": {}},
         "classification": {"document": evaluate.score_classification([], nothing)},
         "vectors": evaluate.score_vectors(np.zeros((0, 3)), np.zeros((0, 3)), []),
         "keywords": evaluate.score_keywords({"document": []}, [], [], []),
-        "assertions": evaluate.score_assertions(_EMPTY["findings"], _EMPTY["findings"]),
+        "truth": {
+            "links": evaluate.precision_recall_f([], []),
+            "findings": evaluate.score_assertions(_EMPTY["findings"], _EMPTY["findings"]),
+            "topics": evaluate.score_topics([], []),
+        },
         "diseases": evaluate.score_diseases(nothing, nothing, []),
         "disease_ranking": evaluate.score_disease_ranking(nothing, nothing, []),
     }

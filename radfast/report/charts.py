@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -56,20 +56,17 @@ def draw_charts(metrics: Mapping[str, Any], topics: TopicWords) -> dict[str, Any
             if score["n_images"]
         }
     if label_set := metrics.get("label_set"):
+        classes = {level: counts["classes"] for level, counts in label_set["levels"].items()}
+        diseases = sorted(label_set.get("disease_classes", []), key=lambda row: (-row["n"], row["name"]))
         charts["classes"] = {
-            head: draw_bars(
-                [(_class_name(topics, head, row["name"]), row["n"]) for row in counts["classes"][:_BARS]],
-                title=f"Samples per class, {LEVEL_NAMES.get(head, head).lower()}",
-                unit="samples",
-                label_width=170,
-            )
-            for head, counts in label_set["heads"].items()
-            if counts["classes"]
+            level: (_draw_classes(topics, level, rows), len(rows))
+            for level, rows in {**classes, "disease": diseases}.items()
+            if rows
         }
     if (keywords := metrics.get("keywords")) and keywords["n_images"]:
         charts["keywords"] = _draw_keywords(keywords)
-    if (diseases := metrics.get("diseases")) and diseases["n_scored"]:
-        scored = [row for row in diseases["per_class"] if row["auc"]["value"] is not None]
+    if (auc := metrics.get("diseases")) and auc["n_scored"]:
+        scored = [row for row in auc["per_class"] if row["auc"]["value"] is not None]
         scored.sort(key=lambda row: (-row["auc"]["value"], row["name"]))
         charts["auc"] = draw_dots(
             [
@@ -90,9 +87,20 @@ def draw_charts(metrics: Mapping[str, Any], topics: TopicWords) -> dict[str, Any
     return charts
 
 
+def _draw_classes(topics: TopicWords, level: str, rows: Sequence[Mapping[str, Any]]) -> Markup:
+    return draw_bars(
+        [(_class_name(topics, level, row["name"]), row["n"]) for row in rows[:_BARS]],
+        title=f"Samples per class, {LEVEL_NAMES[level].lower()}",
+        unit="samples",
+        label_width=170,
+    )
+
+
 def _class_name(topics: TopicWords, level: str, name: str) -> str:
-    words = topics.name(level, name, 2)
-    return f"{name} {words}" if words and words != name else name
+    """Return a topic's number with its first words; a number may come with its level before it."""
+    number = name.removeprefix(f"{level} ")
+    words = topics.name(level, number, 2)
+    return f"{number} {words}" if words and words != number else number
 
 
 def _draw_networks(scores: Mapping[str, Any], metrics: Mapping[str, Any]) -> Markup:
@@ -107,7 +115,7 @@ def _draw_networks(scores: Mapping[str, Any], metrics: Mapping[str, Any]) -> Mar
                 score["top1"]["low"],
                 score["top1"]["high"],
                 [
-                    ("majority", score["majority"]["top1"]["value"]),
+                    ("majority", score["majority"]["top1"]),
                     ("published", best[0] if best else None),
                 ],
                 f"{score['n_classes']} classes",

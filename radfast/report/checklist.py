@@ -30,8 +30,9 @@ def list_rows(metrics: Mapping[str, Any], context: ReportContext) -> list[CheckR
     """Return the sixteen rows; a row without a result says so instead of vanishing."""
     get = metrics.get
     corpus, links, curve, label_set = get("corpus"), get("links"), get("curve"), get("label_set")
-    truth, vectors, keywords = get("links_truth"), get("vectors"), get("keywords")
-    scores, assertions = get("classification") or {}, get("assertions")
+    known = get("truth") or {}
+    truth, assertions = known.get("links"), known.get("findings")
+    vectors, keywords, scores = get("vectors"), get("keywords"), get("classification") or {}
     ranking, diseases = get("disease_ranking"), get("diseases")
     words = context.topic_words
     tops = ", ".join(
@@ -62,7 +63,7 @@ def list_rows(metrics: Mapping[str, Any], context: ReportContext) -> list[CheckR
         CheckRow(
             "Label set: class counts, threshold, split",
             "labels",
-            ", ".join(f"{head} {len(row['classes'])}" for head, row in label_set["heads"].items())
+            ", ".join(f"{head} {len(row['classes'])}" for head, row in label_set["levels"].items())
             + " classes"
             if label_set
             else None,

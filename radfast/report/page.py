@@ -25,8 +25,8 @@ from radfast.report.topic_words import LEVEL_NAMES, read_topic_words
 
 _FOLDER = Path(__file__).parent
 _METRICS = (
-    "corpus", "links", "links_truth", "curve", "topics", "topics_truth", "label_set", "network",
-    "classification", "vectors", "keywords", "assertions", "diseases", "disease_ranking", "published",
+    "corpus", "links", "curve", "topics", "label_set", "classification", "vectors", "keywords", "findings",
+    "diseases", "disease_ranking", "truth", "published",
 )  # fmt: skip
 _LEDGER_ROWS = 200
 
@@ -49,14 +49,14 @@ def render_report(
     Parameters
     ----------
     metrics : mapping
-        Results of `radfast.evaluate`, each key optional: ``corpus`` (`corpus_statistics`), ``links``
-        (`link_statistics`), ``links_truth`` (`score_links`), ``curve`` (`summarize_curve`), ``topics`` (per
-        level a dict of named numbers, such as ``coherence``), ``topics_truth`` (per level `score_topics`),
-        ``label_set`` (``heads``: per head `class_counts`; ``splits``: per split a dict of counts),
-        ``network`` (its name), ``classification`` (per level `score_classification`), ``vectors``
-        (`score_vectors`), ``keywords`` (`score_keywords`), ``assertions`` (`score_assertions`), ``diseases`` (`score_diseases`),
-        ``disease_ranking`` (`score_disease_ranking`), ``published`` (`published_figures`). What is missing is
-        named as not measured.
+        Results of `radfast.evaluate`, each key optional or None; what is missing is named as not measured:
+        ``corpus`` (`corpus_statistics`), ``links`` (`link_statistics`), ``curve`` (`summarize_curve`),
+        ``topics`` (per level a dict of named numbers), ``label_set`` (``levels``: per level `class_counts`;
+        ``disease_classes``: list of name and n; ``splits``: per split a dict of counts), ``classification``
+        (per level `score_classification`), ``vectors`` (`score_vectors`), ``keywords`` (`score_keywords`),
+        ``findings`` (mentions by assertion), ``diseases`` (`score_diseases`), ``disease_ranking``
+        (`score_disease_ranking`), ``truth`` (``links``: `score_links`, ``findings``: `score_assertions`,
+        ``topics``: `score_topics` of the documents), ``published`` (`published_figures`).
     context : ReportContext
         The run's tables, pictures and provenance.
     max_examples : int
