@@ -40,7 +40,9 @@ def run_demo(out: Path, seed: int, threads: int, reporter: Reporter) -> Summary:
     }
     with as_file(files("radfast.cli") / "demo.toml") as settings:
         config = load_config(settings, overrides)
-    summary = label_archive(source / "archive", source / "reports.jsonl", out, config=config, reporter=reporter)
+    summary = label_archive(
+        source / "archive", source / "reports.jsonl", out, config=config, reporter=reporter
+    )
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     return Summary((*_hold_against_truth(metrics), *summary.lines), summary.rejected, summary.states)
 
@@ -58,3 +60,35 @@ def _make_archive(source: Path, seed: int, threads: int, reporter: Reporter) -> 
     make_archive(source, n_patients=_PATIENTS, seed=seed, threads=threads, progress=reporter.advance)
     store.write_json(mark, made)
     reporter.end(f"{_PATIENTS} patients in {source}")
+
+
+def _hold_against_truth(metrics: dict[str, Any]) -> list[str]:
+    """Say in a few lines how the labels meet the generator's truth."""
+    truth, lines = metrics["truth"], []
+    links = truth["links"]
+    lines.append(f"links: precision {_show(links['precision'])}, recall {_show(links['recall'])}")
+    found = truth["findings"]["micro"]
+    lines.append(
+        f"findings with assertion: precision {_show(found['precision'])}, recall {_show(found['recall'])}"
+    )
+    topics = truth["topics"]
+    lines.append(
+        f"document topics: purity {_show(topics['purity'])} (shuffled {_show(topics['shuffled_purity'])})"
+    )
+    for level, score in (metrics["classification"] or {}).items():
+        top1, base = score["top1"], score["majority"]["top1"]["value"]
+        lines.append(
+            f"image -> {level} topic: top-1 {_show(top1['value'])} on {score['n_images']} held-out images "
+            f"(majority {_show(base)})"
+        )
+    if metrics["keywords"]:
+        methods = metrics["keywords"]["ontology"]
+        rates = ", ".join(
+            f"{name} {_show(found['image_hit_rate']['value'])}" for name, found in methods.items()
+        )
+        lines.append(f"keyword hit rate: {rates}")
+    return lines
+
+
+def _show(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"

@@ -108,6 +108,9 @@ def label_archive(
         raise UsageError(f"no folder {inputs.archive}")
     if inputs.reports is not None and not inputs.reports.exists():
         raise UsageError(f"no report file or folder {inputs.reports}")
+    for named in (config.findings.ontology, config.vision.weights, config.evaluate.truth):
+        if named is not None and not named.exists():
+            raise UsageError(f"no file or folder {named}, named in the configuration")
     if out.resolve() == inputs.archive.resolve() or inputs.archive.resolve() in out.resolve().parents:
         raise UsageError(f"the output folder {out} lies in the archive: choose another one")
     with open_output(out):
