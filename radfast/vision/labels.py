@@ -133,7 +133,7 @@ class LabelSet:
         if about is None:
             raise UsageError(f"[LabelSet.load] {path} holds no label set")
         arrays = {
-            name: table[name].to_numpy()
+            name: np.array(table[name].to_numpy())  # Arrow lends read-only memory
             for name, column in zip(table.column_names, table.schema.types, strict=True)
             if not (pa.types.is_string(column) or pa.types.is_fixed_size_list(column))
         }
@@ -160,4 +160,4 @@ def _read_matrix(table: pa.Table, name: str, dtype: type[np.generic]) -> npt.NDA
     if name not in table.column_names:
         return np.zeros((table.num_rows, 0), dtype)
     values = table[name].combine_chunks().flatten().to_numpy()
-    return np.asarray(values, dtype).reshape(table.num_rows, -1)
+    return np.array(values, dtype).reshape(table.num_rows, -1)
