@@ -17,7 +17,6 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from pydicom import uid as uids
 
 from radfast.device import count_threads
 from radfast.errors import UsageError
@@ -298,15 +297,3 @@ def _write_broken(archive: Path, files: list[str], count: int, seed: int) -> Non
         else:
             data = (archive / rng.choice(files)).read_bytes()
             (folder / f"cut{number}.dcm").write_bytes(data[: rng.randint(200, min(len(data) // 2, 2000))])
-
-
-#: Transfer syntaxes that an archive of some size holds.
-TRANSFER_SYNTAXES = (
-    uids.ExplicitVRLittleEndian,
-    uids.ImplicitVRLittleEndian,
-    uids.DeflatedExplicitVRLittleEndian,
-    uids.RLELossless,
-    uids.JPEGBaseline8Bit,
-    uids.JPEGLSLossless,
-    uids.JPEG2000Lossless,
-)

@@ -48,7 +48,7 @@ ABDOMEN_CT = Exam(
         "No {-retroperitoneal lymphadenopathy} or {-mesenteric lymphadenopathy}.",
         "The abdominal aorta is normal in caliber with [mild|scattered] plaque.",
         "The urinary bladder is [well distended|decompressed] and [smooth|unremarkable].",
-        "The [prostate|uterus and adnexa|pelvic organs] [is|are] unremarkable for age.",
+        "[The prostate is|The uterus and adnexa are|The pelvic organs are] unremarkable for age.",
         "Scattered {+diverticulosis} of the sigmoid colon without {-diverticulitis}.",
         "The portal, splenic and superior mesenteric veins are patent.",
         "The stomach and duodenum are [unremarkable|decompressed].",

@@ -12,7 +12,7 @@ _LOBES = {
     "right middle lobe": (-0.33, 0.0),
     "lingula": (0.5, 0.0),
 }
-_SIDES = {"right": (-0.42, 0.0), "left": (0.42, 0.0)}
+_SIDES = {"right pleural space": (-0.42, 0.0), "left pleural space": (0.42, 0.0)}
 
 CHEST_CT = Exam(
     key="chest_ct",

@@ -113,7 +113,7 @@ PARTS = (
     "Evaluation of the {A} [reveals|discloses] no [displacement|asymmetry|distortion|focal abnormality].",
     "{A}, {A} and {A}: [normal|unremarkable|intact].",
     "[Note is made of|There is] [mild|minimal|slight|trace] {T} change about the {A}.",
-    "The {A} [is|are] [well|adequately|only partly] [seen|visualized|included].",
+    "Visualization of the {A} is [good|adequate|limited|incomplete].",
     "Contour and position of the {A} are [appropriate|physiologic|anatomic] for a patient of this age.",
 )
 
@@ -148,12 +148,12 @@ CLAUSES = (
     " as far as can be evaluated with [contrast|this protocol|the present technique]",
     " in this patient treated with {T} and {T} [under Dr. {S}|by {S}|in {year}]",
     " when viewed in the [coronal|sagittal|axial|oblique] plane near the {A}",
-    " and has [kept|retained|preserved] its [usual|expected] size, shape and position",
+    ", [keeping|retaining|preserving] [normal|usual|expected] size, shape and position",
     " and [minor|subtle|incidental|trivial] {T} change adjacent to the {A} [needs no|does not need]"
     " follow up",
     " [apart from|except for|beside] [minimal|mild|scant] {T} [thickening|irregularity|prominence]"
     " near the {A}",
-    " and the adjacent {A} [keep|keeps] a [smooth|regular|sharp] outline",
+    ", with a [smooth|regular|sharp] outline of the adjacent {A}",
     " [despite|after] {T} [therapy|exposure|placement] since {year}",
     ", with the {T} score at {n} out of 10 by the {S} criteria",
     ", including the {A} and the {A} as far as [shown|imaged|covered]",

@@ -123,7 +123,7 @@ def _draw_block(
             words += int(pool.words[at])
             if words >= target:
                 break
-        yield "".join(parts), words
+        yield "".join(parts).rstrip(), words
 
 
 class _Holes:

@@ -168,7 +168,7 @@ def _show_lesion(shelf: _Shelf, lesion: Lesion, rng: Random) -> list[Group]:
 def _show_whole(shelf: _Shelf, lesions: tuple[Lesion, ...], rng: Random) -> list[list[Group]]:
     """Add the pictures of a radiograph, all with all lesions, and return the citations of each lesion."""
     series, number = shelf.series[0]
-    instances = list(range(1, rng.choices((2, 3, 4), (5, 4, 1))[0]))
+    instances = list(range(1, rng.choices((2, 3, 4), (3, 5, 2))[0]))
     shelf.place(series, number, instances, lesions)
     return [[(number, [rng.choice(instances)])] for _ in lesions]
 
