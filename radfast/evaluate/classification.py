@@ -48,8 +48,8 @@ def score_classification(
     -------
     dict
         ``n_images, n_classes, n_present, n_groups``; ``top1, top5, balanced_accuracy, macro_f1, gain`` (top-1
-        over the baseline) as estimates ``{value, low, high, n}``; ``majority`` with ``name`` and plain
-        ``top1, top5, balanced_accuracy, macro_f1``; ``per_class`` with ``name, n, recall,
+        over the baseline) as estimates ``{value, low, high, n}``; ``majority`` with ``name``, the
+        estimates ``top1, top5`` and plain ``balanced_accuracy, macro_f1``; ``per_class`` with ``name, n, recall,
         precision, f1``; ``confusion``.
 
     Raises
@@ -88,8 +88,8 @@ def score_classification(
         "gain": gain,
         "majority": {
             "name": labels[ranked[0]] if len(truth) else None,
-            "top1": base1["value"],
-            "top5": base5["value"],
+            "top1": base1,
+            "top5": base5,
             "balanced_accuracy": plain(constant_balanced),
             "macro_f1": plain(constant_f1),
         },

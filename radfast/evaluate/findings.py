@@ -193,7 +193,7 @@ def score_disease_ranking(
     -------
     dict
         ``n_images``, ``n_classes``, ``top1``, ``top5``, ``gain`` as ``{value, low, high, n}``, ``majority``
-        with ``name`` and plain ``top1, top5``.
+        with ``name`` and the estimates ``top1, top5``.
     """
     truth, values = _check_matrix("score_disease_ranking", target, scores, names)
     yes = truth == 1
@@ -217,8 +217,8 @@ def score_disease_ranking(
         "gain": gain,
         "majority": {
             "name": names[usual[0]] if len(rows) else None,
-            "top1": base1["value"],
-            "top5": base5["value"],
+            "top1": base1,
+            "top5": base5,
         },
     }
 

@@ -60,7 +60,7 @@ def score_keywords(
       with one of the first K in the window, and mean share of the window's words among the first K (images
       with such a word only).
 
-    Baselines: ``frequent_words`` gives every image the most frequent words; ``topic_top_word`` gives the
+    Baselines: ``frequent_words`` gives every image the most frequent disease words; ``topic_top_word`` gives the
     heaviest word of each predicted topic, no vector; ``random_candidate`` draws evenly, its expectation is
     computed exactly. Each is scored ``ontology`` (candidates and window words that are disease words only)
     and ``unfiltered``.
@@ -74,7 +74,7 @@ def score_keywords(
     disease_words : collection of str
         Words of names and synonyms of the ontology.
     frequent : sequence of str
-        Words of the training windows, most frequent first.
+        Words of the training windows, most frequent first; of these the disease words are used.
     groups : sequence, shape (N,), optional
         Patient of each image.
     ranks : sequence of int
@@ -112,8 +112,8 @@ def score_keywords(
         "levels": levels,
         "ranks": [int(k) for k in ranks],
     }
+    usual = [word for word in frequent if word in disease]
     for name, allowed in (("ontology", disease), ("unfiltered", None)):
-        usual = [word for word in frequent if allowed is None or word in allowed]
         marks: dict[str, list[_Marks]] = {method: [] for method in METHODS}
         possible = []
         for row, window in zip(rows, seen, strict=True):

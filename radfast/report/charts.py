@@ -13,7 +13,7 @@ from radfast.report.topic_words import LEVEL_NAMES, TopicWords
 _BARS = 20
 KEYWORD_METHODS = {
     "radfast": "radfast",
-    "frequent_words": "frequent words",
+    "frequent_words": "frequent disease words",
     "topic_top_word": "topic's top word",
     "random_candidate": "random word",
 }
@@ -115,7 +115,7 @@ def _draw_networks(scores: Mapping[str, Any], metrics: Mapping[str, Any]) -> Mar
                 score["top1"]["low"],
                 score["top1"]["high"],
                 [
-                    ("majority", score["majority"]["top1"]),
+                    ("majority", score["majority"]["top1"]["value"]),
                     ("published", best[0] if best else None),
                 ],
                 f"{score['n_classes']} classes",
