@@ -390,3 +390,9 @@ def test_mutated_files_each_end_in_one_row(tmp_path: Path) -> None:
 def test_many_mutated_files_each_end_in_one_row(seed: int, tmp_path: Path) -> None:
     counts = fuzz(tmp_path, seed=seed, count=2500)
     assert counts["decode_timeout"] == 0
+
+
+def test_documentation_lists_every_reason() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "inputs.md").read_text()
+    for reason in Reason:
+        assert reason is Reason.NONE or f"| `{reason.value}` |" in page

@@ -250,9 +250,13 @@ def fit_square(grey: NDArray[np.uint8], aspect: float, size: int) -> NDArray[np.
     scale = size / max(height, width)
     target = (max(1, round(width * scale)), max(1, round(height * scale)))
     image = Image.fromarray(np.ascontiguousarray(grey))
-    if target != image.size:
-        shrinking = target[0] <= image.width and target[1] <= image.height
-        image = image.resize(target, Image.Resampling.BOX if shrinking else Image.Resampling.BILINEAR)
+    if target[0] > image.width or target[1] > image.height:
+        image = image.resize(target, Image.Resampling.BILINEAR)
+    elif image.width % target[0] == 0 and image.height % target[1] == 0:
+        # the mean over whole pixels in one pass: twice as fast as the general case
+        image = image.reduce((image.width // target[0], image.height // target[1]))
+    else:
+        image = image.resize(target, Image.Resampling.BOX)
     square = np.zeros((size, size), dtype=np.uint8)
     top, left = (size - target[1]) // 2, (size - target[0]) // 2
     square[top : top + target[1], left : left + target[0]] = np.asarray(image)
