@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from radfast.config import VisionConfig
-from radfast.errors import NothingFoundError
+from radfast.errors import NothingFoundError, UsageError
 from radfast.store import hash_file, hash_value, write_atomically
 from radfast.types import LEVELS, SPLITS, Progress
 from radfast.vision.labels import LabelSet
@@ -153,7 +153,13 @@ class Trainer:
             if self.modern:
                 nn.utils.clip_grad_norm_(self.net.parameters(), _CLIP)
             optimizer.step()
-            total += float(loss.detach()) * len(rows)
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise UsageError(
+                    f"[train] the loss left the finite numbers in phase {self.phase}, epoch {self.epoch}: "
+                    "lower vision.learning_rate and vision.head_learning_rate"
+                )
+            total += value * len(rows)
         return total / len(order)
 
     def _validate(self, heads: tuple[str, ...], rows: npt.NDArray[np.int64]) -> dict[str, Any]:

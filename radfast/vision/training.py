@@ -78,7 +78,7 @@ def train(
     Raises
     ------
     UsageError
-        If pictures, crop, rows or weights do not fit.
+        If pictures, crop, rows or weights do not fit, or the loss leaves the finite numbers.
     NothingFoundError
         If the label set has no class or no image to train on.
     """
