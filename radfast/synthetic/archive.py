@@ -87,6 +87,8 @@ def make_archive(
 ) -> Summary:
     """Write a synthetic archive with its truth.
 
+    A script that calls this does so under ``if __name__ == "__main__"``: the worker processes import it.
+
     Parameters
     ----------
     out : Path
