@@ -49,8 +49,8 @@ def rows(links: pa.Table, *names: str) -> list[tuple[Any, ...]]:
 
 ARCHIVE = [
     image("a31", "A", 3, 1), image("a32", "A", 3, 2), image("a33", "A", 3, 3), image("a42", "A", 4, 2),
-    image("a49", "A", 4, 9), image("b31", "B", 3, 1, study_date="20190504"), image("c", "C", 1, 1, patient_id="q"),
-    image("none", "A", None, None),
+    image("a49", "A", 4, 9), image("b31", "B", 3, 1, study_date="20190504"),
+    image("c", "C", 1, 1, patient_id="q"), image("none", "A", None, None),
 ]  # fmt: skip
 
 
@@ -58,7 +58,8 @@ def test_every_status() -> None:
     text = (
         "Nodule (series 3, image 2). Cyst (series 3, image 8). Mass (image 9). Scar (image 2). "
         "Clip (series 3/4, image 2). On the prior CT of 5/4/2019 (series 3, image 1) smaller. "
-        "On the prior CT (series 3, image 1) smaller. On the prior CT of 5/4/2018 (series 3, image 1) smaller. "
+        "On the prior CT (series 3, image 1) smaller. "
+        "On the prior CT of 5/4/2018 (series 3, image 1) smaller. "
         "On the CT of 1/1/2020 (series 3, image 1) seen."
     )
     links = link([report("r", text)], ARCHIVE)

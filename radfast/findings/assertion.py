@@ -9,6 +9,7 @@ and hypothesis the cue that is nearest.
 from __future__ import annotations
 
 import sys
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,7 +30,8 @@ KINDS = {
     "historical": "historical",
     "family": "family",
 }
-_NEAR = 2  # words between a near cue and its finding
+_NEAR = 1  # words between a near cue and its finding
+_DEFINITE = 1  # words between "of the" and its finding
 _REACH = {"before": 30, "near": _NEAR, "after": 12}  # words
 _PLURAL = ("are ", "were ", "have ")
 
@@ -94,7 +96,8 @@ def compile_cues(vocabulary: Vocabulary) -> Cues:
             note(phrases, kind, place)
     note(tables["pseudo"]["phrases"], "pseudo", "")
     note(tables["stop"]["phrases"], "stop", "")
-    note(tables["stop"]["negation"], "stop", "negation")
+    for place in ("negation", "definite"):
+        note(tables["stop"][place], "stop", place)
     clause = {
         name: frozenset(vocabulary.add_phrase(word)[0] for word in words)
         for name, words in tables["clause"].items()
@@ -124,6 +127,8 @@ class Sentence:
     def __init__(self, words: list[int], marks: list[Mark], cues: Cues) -> None:
         self._words = words
         self._marks = marks
+        self._starts = [mark.start for mark in marks]
+        self._ends = [mark.end for mark in marks]
         self._cues = cues
 
     def judge(self, start: int, end: int) -> tuple[str, str]:
@@ -152,23 +157,31 @@ class Sentence:
 
     def _doubt_before(self, negation: Mark) -> Mark | None:
         """Return the uncertainty that a negation stands under, as in "probably no"."""
-        for mark in self._marks:
-            if mark.end == negation.start and ("uncertainty", "before") in mark.cue.roles:
-                return mark
+        at = bisect_right(self._ends, negation.start) - 1
+        if (
+            at >= 0
+            and self._ends[at] == negation.start
+            and ("uncertainty", "before") in self._marks[at].cue.roles
+        ):
+            return self._marks[at]
         return None
 
     def _find_before(self, start: int) -> dict[str, Mark]:
         """Return the nearest cue of each kind that reaches the word at `start`."""
         found: dict[str, Mark] = {}
         negates = True
-        for mark in reversed(self._marks):
-            if mark.end > start:
-                continue
+        for at in range(bisect_right(self._ends, start) - 1, -1, -1):
+            mark = self._marks[at]
+            if start - mark.end > _REACH["before"]:
+                break
             roles = mark.cue.roles
+            negates = negates and not (("stop", "definite") in roles and start - mark.end <= _DEFINITE)
             for kind, place in roles:
                 if place not in ("before", "near") or start - mark.end > _REACH[place] or kind in found:
                     continue
                 if kind == "negation" and not negates:
+                    continue
+                if place == "near" and self._cues.comma in self._words[mark.end : start]:
                     continue
                 if kind in ("negation", "uncertainty") and self._new_clause(mark.end, start):
                     continue
@@ -180,12 +193,13 @@ class Sentence:
 
     def _find_after(self, end: int) -> dict[str, Mark]:
         found: dict[str, Mark] = {}
-        for mark in self._marks:
-            if mark.start < end:
-                continue
+        for at in range(bisect_left(self._starts, end), len(self._marks)):
+            mark = self._marks[at]
+            if mark.start - end > _REACH["after"]:
+                break
             roles = mark.cue.roles
             for kind, place in roles:
-                if place == "after" and kind not in found and mark.start - end <= _REACH[place]:
+                if place == "after" and kind not in found:
                     between = self._words[end : mark.start]
                     listed = self._cues.comma not in between or mark.cue.text.startswith(_PLURAL)
                     if listed and not any(word in self._cues.verbs for word in between):
@@ -204,6 +218,7 @@ class Sentence:
             elif words[at] == cues.comma:
                 if verb:
                     return True
-                if words[at + 1] in cues.starters and not any(word in cues.joiners for word in words[at:]):
+                joined = any(word in cues.joiners for word in words[at : stop + _REACH["after"]])
+                if words[at + 1] in cues.starters and not joined:
                     return True
         return False

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from radfast.errors import UsageError
 from radfast.text.groups import Group, expand_sample, numbers_of, read_list, scan
 from radfast.text.priors import Clause
-from radfast.text.sentences import split_sentences
+from radfast.text.sentences import DEFAULT_RULES, split_sentences
 
 _JOINT = re.compile(rb"[\s,;:&/.()\[\]-]{0,12}(?:(?:and|or|then)\s{1,3})?[\s(\[]{0,4}")
 _BEFORE_SERIES = re.compile(rb"[\s,/-]{0,6}[(\[]?\s{0,3}")
@@ -36,6 +36,7 @@ _NARROW = {
 }
 
 
+_HEADING = re.compile(rb"([A-Za-z][A-Za-z /&-]{2,40}):,?\s{1,8}")
 _LISTS = 16  # image lists that may stand before their series
 
 
@@ -52,7 +53,7 @@ class ImageReference:
     span : (int, int)
         Bytes of the reference in the UTF-8 text, half open.
     sentence : (int, int)
-        Bytes of the citing sentence.
+        Bytes of the citing sentence, without a heading before it.
     prior : bool
         The reference is to a study before the one reported on.
     ambiguous : bool
@@ -138,9 +139,20 @@ def find_image_references(text: str | bytes) -> list[ImageReference]:
                 row += 1
                 end = ends[row]
             stop += 1
+        start = min(_skip_heading(raw, start), groups[at].start)
         references += _read_sentence(low, groups[at:stop], start, max(end, groups[stop - 1].end))
         at = stop
     return references
+
+
+def _skip_heading(raw: bytes, start: int) -> int:
+    """Return where the sentence at `start` begins behind "FINDINGS: "."""
+    found = _HEADING.match(raw, start)
+    if found is None:
+        return start
+    words = found[1].decode("ascii")
+    known = words.isupper() or " ".join(words.lower().split()) in DEFAULT_RULES.sections
+    return found.end() if known else start
 
 
 def _read_sentence(low: bytes, groups: list[Group], start: int, end: int) -> list[ImageReference]:
