@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import convert_color_space
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from radfast.archive.dicom import Header, name_of, read_int, read_text
@@ -30,6 +33,7 @@ _PLUGINS = {
     "1.2.840.10008.1.2.5": "pylibjpeg",
 }
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
+_JPEG_LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT", "YBR_PARTIAL_420", "YBR_PARTIAL_422")
 _TOO_SHORT = "less pixel data than rows, columns, frames and bits ask for"
 
@@ -93,7 +97,7 @@ def check_transfer_syntax(syntax: str) -> None:
     Refused
         unsupported_transfer_syntax.
     """
-    if syntax in _NATIVE:
+    if syntax in _NATIVE or syntax in _JPEG_LOSSLESS:
         return
     plugin = _PLUGINS.get(syntax)
     if plugin is None or plugin not in get_decoder(UID(syntax)).available_plugins:
@@ -140,8 +144,11 @@ def decode_frame(header: Header, geometry: Geometry, frame: int) -> NDArray[Any]
         options["extended_offsets"] = tables
     header.source.seek(pixels.offset)
     try:
-        decoder, plugin = get_decoder(uid), _PLUGINS.get(syntax, "")
-        stored, _ = decoder.as_array(header.source, index=frame, decoding_plugin=plugin, **options)
+        if syntax in _JPEG_LOSSLESS:
+            stored = _decode_jpeg_lossless(header, geometry, frame, options.get("extended_offsets"))
+        else:
+            decoder, plugin = get_decoder(uid), _PLUGINS.get(syntax, "")
+            stored, _ = decoder.as_array(header.source, index=frame, decoding_plugin=plugin, **options)
     except (MemoryError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic of a decoder written in Rust is no Exception
@@ -154,6 +161,23 @@ def decode_frame(header: Header, geometry: Geometry, frame: int) -> NDArray[Any]
     if stored.shape != shape:
         raise Refused(Reason.DECODER_FAILED, "the decoded frame has another shape than the header says")
     return stored
+
+
+def _decode_jpeg_lossless(header: Header, geometry: Geometry, frame: int, offsets: Any) -> NDArray[Any]:
+    # the one decoder that is compiled here: most archives never need it
+    from radfast.archive.jpeg_lossless import decode_jpeg_lossless
+
+    data = get_frame(header.source, frame, number_of_frames=geometry.frames, extended_offsets=offsets)
+    values: NDArray[Any] = decode_jpeg_lossless(data, geometry.rows, geometry.columns)
+    if geometry.signed:
+        # the sign bit is the highest stored one, whatever the container
+        unused = 16 - min(geometry.bits_stored, 16)
+        values = (values << unused).view(np.int16) >> unused
+    if geometry.bits_allocated <= 8:
+        values = values.astype(np.int8 if geometry.signed else np.uint8)
+    if geometry.samples == 1:
+        return values[..., 0] if values.shape[2] == 1 else values
+    return convert_color_space(values, "YBR_FULL", "RGB") if geometry.photometric == "YBR_FULL" else values
 
 
 def _end_of_frame(geometry: Geometry, frame: int) -> int:
