@@ -1,4 +1,4 @@
-"""JPEG lossless against a plain encoder: every predictor, precision, restart intervals, several components, broken streams."""
+"""JPEG lossless against a plain encoder: predictors, precisions, restarts, components, broken streams."""
 
 from __future__ import annotations
 
@@ -33,8 +33,16 @@ def predict(
         return int(samples[row - 1, column, part])
     left, above = int(samples[row, column - 1, part]), int(samples[row - 1, column, part])
     corner = int(samples[row - 1, column - 1, part])
-    return (left, above, corner, left + above - corner, left + (above - corner >> 1), above + (left - corner >> 1),
-            left + above >> 1)[predictor - 1]  # fmt: skip
+    choices = {
+        1: left,
+        2: above,
+        3: corner,
+        4: left + above - corner,
+        5: left + (above - corner >> 1),
+        6: above + (left - corner >> 1),
+        7: left + above >> 1,
+    }
+    return choices[predictor]
 
 
 def encode_scan(

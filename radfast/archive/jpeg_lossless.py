@@ -2,8 +2,8 @@
 
 Sample x is predicted from its left (a), upper (b) and upper left (c) neighbours; the Huffman-coded difference
 is added modulo 2^16. Predictors 1 to 7: a, b, c, a+b-c, a+(b-c)/2, b+(a-c)/2, (a+b)/2. The first sample of a
-scan or of a restart interval is predicted as 2^(P-Pt-1), the rest of that line by a, the first sample of other
-lines by b.
+scan or of a restart interval is predicted as 2^(P-Pt-1), the rest of that line by a, the first sample of any
+other line by b.
 Limits: precision 2 to 16 bits, 1 to 4 components without subsampling.
 """
 
