@@ -65,6 +65,7 @@ class Cues:
     joiners: frozenset[int]
     verbs: frozenset[int]
     comma: int
+    conjunction: int
 
 
 @lru_cache(maxsize=1)
@@ -109,6 +110,7 @@ def compile_cues(vocabulary: Vocabulary) -> Cues:
         joiners=clause["joiners"],
         verbs=clause["verbs"],
         comma=vocabulary.add_phrase(",")[0],
+        conjunction=vocabulary.add_phrase("and")[0],
     )
 
 
@@ -215,7 +217,7 @@ class Sentence:
         for at in range(start, stop):
             if words[at] in cues.verbs:
                 verb = True
-            elif words[at] == cues.comma:
+            elif words[at] in (cues.comma, cues.conjunction):
                 if verb:
                     return True
                 joined = any(word in cues.joiners for word in words[at : stop + _REACH["after"]])
