@@ -43,7 +43,7 @@ class LDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         0 takes all cores; the result is the same bits at any number.
     random_state : int
         Seed, 0 or more.
-    method : {"auto", "exact", "dense"}
+    method : {"auto", "exact", "dense", "mh"}
         Sampler: see `radfast.kernels.gibbs`.
     evaluate_every : int
         Sweeps between two values of the log-likelihood trace; 0 takes the last sweep only.

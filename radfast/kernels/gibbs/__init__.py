@@ -30,7 +30,14 @@ Methods
            there are `DENSE_BATCHES` in a sweep (delayed counts: Newman et al. 2009, "Distributed algorithms
            for topic models"). float32. Not the exact chain: the tests bound its deviation on corpora small
            enough to enumerate.
-``auto``   ``dense``.
+``mh``     Metropolis-Hastings, the same time per token at any K: a pass over words and a pass over documents,
+           3 proposals each (WarpLDA: Chen et al. 2016; csrc/gibbs.h says it in full). The token's own count
+           is removed exactly; words and documents of up to 32 tokens are sampled token after token, of longer
+           ones, and of the totals, the counts are those at the start (delayed counts). float32, up to 2^32 -
+           1 tokens. Not the exact chain either, and bounded by the same tests.
+``auto``   ``mh``. Measured on one core (AVX-512, 2 M tokens): ``mh`` in C++ 50 M tokens/s at K = 80 and at
+           K = 1000, ``dense`` in Numba 11 M and 1.9 M. Per sweep ``dense`` gains more in the first 50 sweeps;
+           from 100 on held-out perplexities are equal.
 """
 
 from __future__ import annotations
@@ -48,8 +55,9 @@ from radfast.kernels.gibbs.team import LANES
 
 __all__ = ["METHODS", "Chain", "fold_in", "log_likelihood", "log_predictive", "sample", "start"]
 
-METHODS = ("auto", "exact", "dense")
+METHODS = ("auto", "exact", "dense", "mh")
 MAX_TOPICS = 65_535
+MAX_TOKENS_MH = 2**32 - 1
 
 
 @dataclass
@@ -163,7 +171,7 @@ def sample(
     chain : Chain
     n_sweeps : int
         0 or more.
-    method : {"auto", "exact", "dense"}
+    method : {"auto", "exact", "dense", "mh"}
         See the module.
     backend : {"auto", "cpu"}
     threads : int
@@ -178,6 +186,8 @@ def sample(
         raise UsageError(f"[sample] method must be one of {', '.join(METHODS)}, is '{method}'")
     if n_sweeps < 0:
         raise UsageError(f"[sample] n_sweeps must be 0 or more, is {n_sweeps}")
+    if method in ("auto", "mh") and len(chain.rows) > MAX_TOKENS_MH:
+        raise UsageError(f"[sample] method 'mh' takes up to {MAX_TOKENS_MH} tokens, got {len(chain.rows)}")
     match choose_backend(backend, chain.topics, kernel="gibbs", supported=("cpu",)):
         case "cpu":
             cpu.sample(chain, n_sweeps, method=method, threads=count_threads(threads))

@@ -1,8 +1,9 @@
-"""The `gibbs` kernel in Numba: passes over ranges of documents without the interpreter lock, run by threads.
+"""The `gibbs` kernel on the CPU: the methods ``exact`` and ``dense`` in Numba, ``mh`` in C++
+(csrc/gibbs*.cpp).
 
-Every pass writes only what its range owns and reads counts that stay put during the pass, so that the way the
-work is cut into ranges changes no bit. No fastmath: sums are taken in 16 lanes, in an order that the source
-fixes.
+Numba passes work on ranges of documents without the interpreter lock. Every pass writes only what its range
+owns and reads counts that stay put during the pass, so that the way the work is cut into ranges changes no
+bit. No fastmath: sums are taken in 16 lanes, in an order that the source fixes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from radfast import _core
 from radfast.kernels.gibbs.team import LANES, Team, compiled, cut_documents
 
 if TYPE_CHECKING:
@@ -175,8 +177,10 @@ def sample(chain: Chain, n_sweeps: int, *, method: str, threads: int) -> None:
     match method:
         case "exact":
             _sample_exact(chain, n_sweeps)
-        case _:
+        case "dense":
             _sample_dense(chain, n_sweeps, threads)
+        case _:
+            _sample_mh(chain, n_sweeps, threads)
     chain.n_sweeps += n_sweeps
 
 
@@ -187,6 +191,16 @@ def _sample_exact(chain: Chain, n_sweeps: int) -> None:
             chain.indptr, chain.rows, chain.document_group, chain.n_topics, chain.alpha, chain.eta,
             chain.n_words * chain.eta, seed, sweep, chain.topics, chain.word_topic, chain.totals,
         )  # fmt: skip
+
+
+def _sample_mh(chain: Chain, n_sweeps: int, threads: int) -> None:
+    _core.gibbs_mh(
+        chain.indptr, chain.rows, chain.document_group, chain.row_group, chain.topics, chain.totals,
+        chain.n_topics, chain.alpha, chain.eta, chain.n_words * chain.eta, chain.seed, chain.n_sweeps,
+        n_sweeps, threads,
+    )  # fmt: skip
+    chain.word_topic.fill(0)
+    count(chain.rows, chain.row_group, chain.topics, chain.word_topic, np.zeros_like(chain.totals))
 
 
 def _sample_dense(chain: Chain, n_sweeps: int, threads: int) -> None:

@@ -1,0 +1,38 @@
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include "gibbs.h"
+
+namespace py = pybind11;
+
+template <typename T>
+using Array = py::array_t<T, py::array::c_style>;
+
+void bind_gibbs(py::module_& m) {
+    using namespace radfast::gibbs;
+    m.def(
+        "gibbs_mh",
+        [](const Array<int64_t>& indptr, const Array<int32_t>& rows, const Array<int32_t>& document_group,
+           const Array<int32_t>& row_group, Array<uint16_t>& topics, Array<int32_t>& totals, int32_t n_topics,
+           double alpha, double eta, double smoothing, uint64_t seed, int64_t first_sweep, int64_t n_sweeps,
+           int threads) {
+            const Corpus corpus{indptr.data(),
+                                rows.data(),
+                                document_group.data(),
+                                row_group.data(),
+                                indptr.size() - 1,
+                                rows.size(),
+                                static_cast<int32_t>(row_group.size()),
+                                static_cast<int32_t>(totals.shape(0))};
+            const Model model{n_topics, static_cast<int32_t>(totals.shape(1)), alpha, eta, smoothing, seed};
+            uint16_t* z = topics.mutable_data();
+            int32_t* n_k = totals.mutable_data();
+            py::gil_scoped_release release;
+            sample_mh(corpus, model, z, n_k, first_sweep, n_sweeps, threads);
+        },
+        py::arg("indptr").noconvert(), py::arg("rows").noconvert(), py::arg("document_group").noconvert(),
+        py::arg("row_group").noconvert(), py::arg("topics").noconvert(), py::arg("totals").noconvert(),
+        py::arg("n_topics"), py::arg("alpha"), py::arg("eta"), py::arg("smoothing"), py::arg("seed"),
+        py::arg("first_sweep"), py::arg("n_sweeps"), py::arg("threads"),
+        "Metropolis-Hastings sweeps in place over topics and totals; word counts are not kept.");
+}

@@ -1,0 +1,142 @@
+#include "gibbs.h"
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "cpu.h"
+#include "gibbs_pass.h"
+
+namespace radfast::gibbs {
+
+namespace {
+
+constexpr int64_t kChunk = 1 << 14;  // tokens of a chunk, which is at least one unit
+
+// Memory behind a Scratch.
+struct Owned {
+    std::vector<int32_t> counts, moved;
+    std::vector<uint32_t> fresh;
+    std::vector<uint64_t> records;
+};
+
+struct Works {
+    Work words, documents;
+};
+
+Works choose_works() {
+    switch (current_simd()) {
+#if defined(__x86_64__) && defined(__GNUC__)
+        case Simd::avx512:
+            return {avx512::work_words, avx512::work_documents};
+        case Simd::avx2:
+            return {avx2::work_words, avx2::work_documents};
+#endif
+        default:
+            return {portable::work_words, portable::work_documents};
+    }
+}
+
+// Ranges of units with about kChunk tokens each; how they fall to threads changes no result.
+std::vector<int64_t> cut(const int64_t* start, int64_t n_units) {
+    std::vector<int64_t> edges{0};
+    for (int64_t u = 1; u <= n_units; ++u) {
+        if (u == n_units || start[u] - start[edges.back()] >= kChunk) edges.push_back(u);
+    }
+    return edges;
+}
+
+class Sampler {
+  public:
+    Sampler(const Corpus& corpus, const Model& model, int32_t* totals, int threads)
+        : corpus_(corpus),
+          model_(model),
+          totals_(totals),
+          row_start_(corpus.n_rows + 1),
+          position_(corpus.n_tokens),
+          records_(corpus.n_tokens),
+          inverse_(size_of_totals()),
+          works_(choose_works()) {
+        for (int64_t i = 0; i < corpus.n_tokens; ++i) ++row_start_[corpus.rows[i] + 1];
+        int64_t longest = 0;
+        for (int32_t w = 0; w < corpus.n_rows; ++w) {
+            longest = std::max(longest, row_start_[w + 1]);
+            row_start_[w + 1] += row_start_[w];
+        }
+        std::vector<int64_t> next(row_start_.begin(), row_start_.end() - 1);
+        for (int64_t i = 0; i < corpus.n_tokens; ++i)
+            position_[i] = static_cast<uint32_t>(next[corpus.rows[i]]++);
+        int64_t longest_document = 0;
+        for (int64_t d = 0; d < corpus.n_documents; ++d) {
+            longest_document = std::max(longest_document, corpus.indptr[d + 1] - corpus.indptr[d]);
+        }
+        word_edges_ = cut(row_start_.data(), corpus.n_rows);
+        document_edges_ = cut(corpus.indptr, corpus.n_documents);
+        owned_.resize(threads);
+        for (Owned& owned : owned_) {
+            owned.counts.assign(model.stride, 0);
+            owned.moved.assign(size_of_totals(), 0);
+            owned.fresh.resize(std::max(longest, longest_document) + kPadding);
+            owned.records.resize(longest_document + kPadding);
+        }
+    }
+
+    void run(uint16_t* topics, int64_t first_sweep, int64_t n_sweeps) {
+        for (int64_t i = 0; i < corpus_.n_tokens; ++i) records_[position_[i]] = topics[i];
+        pass(works_.documents, document_edges_, first_sweep - 1, true);
+        for (int64_t sweep = first_sweep; sweep < first_sweep + n_sweeps; ++sweep) {
+            pass(works_.words, word_edges_, sweep, false);
+            pass(works_.documents, document_edges_, sweep, false);
+        }
+        for (int64_t i = 0; i < corpus_.n_tokens; ++i)
+            topics[i] = static_cast<uint16_t>(records_[position_[i]]);
+    }
+
+  private:
+    int64_t size_of_totals() const { return static_cast<int64_t>(corpus_.n_groups) * model_.stride; }
+
+    void pass(Work work, const std::vector<int64_t>& edges, int64_t sweep, bool only_propose) {
+        for (int64_t k = 0; k < size_of_totals(); ++k) {
+            inverse_[k] = 1.0f / (static_cast<float>(totals_[k]) + static_cast<float>(model_.smoothing));
+        }
+        const Pass now{&corpus_,         &model_,         row_start_.data(),
+                       position_.data(), inverse_.data(), totals_,
+                       records_.data(),  sweep,           only_propose};
+        const int64_t n_chunks = static_cast<int64_t>(edges.size()) - 1;
+        std::atomic<int64_t> next{0};
+        const auto labour = [&](Owned& owned) {
+            Scratch scratch{owned.counts.data(), owned.moved.data(), owned.fresh.data(),
+                            owned.records.data()};
+            for (int64_t c = next++; c < n_chunks; c = next++) work(now, edges[c], edges[c + 1], scratch);
+        };
+        const int64_t helpers = std::min<int64_t>(static_cast<int64_t>(owned_.size()), n_chunks) - 1;
+        std::vector<std::thread> team;
+        for (int64_t h = 1; h <= helpers; ++h) team.emplace_back(labour, std::ref(owned_[h]));
+        labour(owned_[0]);
+        for (std::thread& helper : team) helper.join();
+        for (Owned& owned : owned_) {
+            for (int64_t k = 0; k < size_of_totals(); ++k) totals_[k] += owned.moved[k];
+            std::fill(owned.moved.begin(), owned.moved.end(), 0);
+        }
+    }
+
+    const Corpus corpus_;
+    const Model model_;
+    int32_t* totals_;
+    std::vector<int64_t> row_start_, word_edges_, document_edges_;
+    std::vector<uint32_t> position_;
+    std::vector<uint64_t> records_;
+    std::vector<float> inverse_;
+    std::vector<Owned> owned_;
+    Works works_;
+};
+
+}  // namespace
+
+void sample_mh(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* totals,
+               int64_t first_sweep, int64_t n_sweeps, int threads) {
+    Sampler(corpus, model, totals, threads).run(topics, first_sweep, n_sweeps);
+}
+
+}  // namespace radfast::gibbs

@@ -1,0 +1,55 @@
+#include "gibbs_pass.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+
+#include <cstring>
+
+#define RADFAST_ISA avx2
+#define RADFAST_LANES 8
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2")
+#endif
+
+namespace radfast::gibbs::avx2 {
+
+typedef uint32_t U __attribute__((vector_size(32)));
+typedef int32_t I __attribute__((vector_size(32)));
+typedef float F __attribute__((vector_size(32)));
+
+RADFAST_INLINE U even_of(U a, U b) { return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14); }
+RADFAST_INLINE U odd_of(U a, U b) { return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15); }
+RADFAST_INLINE U low_pairs(U a, U b) { return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11); }
+RADFAST_INLINE U high_pairs(U a, U b) { return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
+
+template <typename T>
+RADFAST_INLINE U gather(const T* table, U i) {
+    return reinterpret_cast<U>(
+        _mm256_i32gather_epi32(reinterpret_cast<const int*>(table), reinterpret_cast<__m256i>(i), 4));
+}
+RADFAST_INLINE F gather(const float* table, U i) {
+    return reinterpret_cast<F>(_mm256_i32gather_ps(table, reinterpret_cast<__m256i>(i), 4));
+}
+
+// The high words of the products: a number below `bound`.
+RADFAST_INLINE U scale(U random, U bound) {
+    const __m256i a = reinterpret_cast<__m256i>(random), b = reinterpret_cast<__m256i>(bound);
+    const __m256i even = _mm256_srli_epi64(_mm256_mul_epu32(a, b), 32);
+    const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(b, 32));
+    return reinterpret_cast<U>(_mm256_blend_epi32(even, odd, 0xAA));
+}
+
+}  // namespace radfast::gibbs::avx2
+
+#include "gibbs_unit.h"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif
