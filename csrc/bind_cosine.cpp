@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "cosine.h"
+#include "gemm.h"
 
 namespace py = pybind11;
 

@@ -76,13 +76,10 @@ class Dense {
               bool measure, std::int64_t first, std::int64_t count, int width, float* dst) {
         if (measure) {
             for (std::int64_t i = first; i < first + count; ++i) {
-                if (!scale_of(rows.data + i * rows.stride, depth_, &scales[i])) {
-                    scales[i] = 0;
-                    lower(bad, i);
-                }
+                if (!scale_of(engine_, rows.data + i * rows.stride, depth_, &scales[i])) lower(bad, i);
             }
         }
-        packer.pack(rows, scales.data(), nullptr, first, static_cast<int>(count), width, dst);
+        packer.pack(rows, scales.data() + first, nullptr, first, static_cast<int>(count), width, dst);
     }
 
     void work(Sync& sync, float* scores, std::int32_t* ids) {

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <exception>
 #include <functional>
 #include <limits>
@@ -25,12 +26,13 @@ namespace radfast::cosine {
 constexpr std::int64_t kNearBytes = 384 << 10;
 constexpr std::int64_t kBlockBytes = 8 << 20;
 
-// Floats aligned to cache lines; grows, never shrinks.
+// Floats aligned to cache lines, in large pages where the system has them; grows, never shrinks.
 class Buffer {
   public:
     float* reserve(std::size_t floats) {
         if (floats > size_) {
-            data_.reset(static_cast<float*>(::operator new(floats * sizeof(float), kAlign)));
+            data_.reset();
+            data_.reset(allocate(floats));
             size_ = floats;
         }
         return data_.get();
@@ -38,10 +40,11 @@ class Buffer {
     float* get() const { return data_.get(); }
 
   private:
-    static constexpr std::align_val_t kAlign{64};
     struct Free {
-        void operator()(float* p) const { ::operator delete(p, kAlign); }
+        void operator()(float* p) const { std::free(p); }
     };
+    static float* allocate(std::size_t floats);
+
     std::unique_ptr<float, Free> data_;
     std::size_t size_ = 0;
 };
@@ -69,11 +72,26 @@ class BestK {
         if (counts_[query] == capacity_) shrink(query);
     }
 
+    // Tells that at least k offers of this query will score above `threshold`.
+    void raise(std::int64_t query, float threshold) {
+        thresholds_[query] = std::max(thresholds_[query], threshold);
+    }
+
     // Writes the k best, best first.
     void drain(std::int64_t query, float* scores, std::int32_t* ids) {
         std::uint64_t* items = items_.data() + query * capacity_;
         const int found = std::min(counts_[query], k_);
-        std::partial_sort(items, items + found, items + counts_[query], std::greater<>());
+        constexpr int kFew = 32;  // the heap of partial_sort is slower than plain insertion
+        if (counts_[query] <= kFew) {
+            for (int i = 1; i < counts_[query]; ++i) {
+                const std::uint64_t item = items[i];
+                int at = i;
+                for (; at > 0 && items[at - 1] < item; --at) items[at] = items[at - 1];
+                items[at] = item;
+            }
+        } else {
+            std::partial_sort(items, items + found, items + counts_[query], std::greater<>());
+        }
         for (int i = 0; i < found; ++i) {
             scores[i] = score_of(items[i]);
             ids[i] = static_cast<std::int32_t>(~static_cast<std::uint32_t>(items[i]));
@@ -112,8 +130,8 @@ inline int slack_for(int k) { return std::max(k, 24); }
 
 // Factors that make rows unit vectors; kSpecial marks rows whose factor no float can hold.
 constexpr float kSpecial = -1.0f;
-// Returns false when the row is not finite.
-bool scale_of(const float* row, std::int64_t depth, float* scale);
+// Returns false, and the scale 0, when the row is not finite.
+bool scale_of(const gemm::Engine& engine, const float* row, std::int64_t depth, float* scale);
 // Lowers `slot` to `value`.
 void lower(std::atomic<std::int64_t>& slot, std::int64_t value);
 
@@ -131,9 +149,26 @@ class Packer {
     Buffer special_;
 };
 
-// Bit j of masks[i] says tile[i][j] > thresholds[i], for j < valid.
-using Above = void (*)(const float* tile, int rows, int valid, const float* thresholds, std::uint32_t* masks);
+// Bit j of masks[i] says tile[i][j] > thresholds[i], for j < valid. Returns 0 when no bit is set.
+using Above = std::uint32_t (*)(const float* tile, int rows, int valid, const float* thresholds,
+                                std::uint32_t* masks);
 Above above_for(Simd simd);
+
+// A value that at least k of the `keys` scores of row i of the tiles exceed or equal, stepped down by one
+// float so that all of them lie above it; minus infinity where k is too large for such a bound. How: the k-th
+// largest of the maxima of disjoint classes of keys (their lanes) is reached by k keys.
+using Floor = float (*)(const float* tiles, int row, std::int64_t keys, int k);
+Floor floor_for(Simd simd);
+
+// Asks for all lines of the rows that a later pack reads.
+void prefetch(const Rows& rows, const std::int32_t* ids, int count, std::int64_t depth);
+
+// As scan_block, for the few keys of a list: all scores first, then a threshold, then the offers.
+void scan_list(const gemm::Engine& engine, Above above, Floor floor, std::int64_t depth,
+               const float* query_panel, std::int64_t first_query, int rows, const float* key_panels,
+               std::int64_t keys, const std::int32_t* ids, int k, float* tiles, BestK& best);
+constexpr std::int64_t kListKeys = 512;  // largest list for scan_list
+constexpr std::size_t kListFloats = (kListKeys + gemm::kMaxColumns) * gemm::kMaxRows;
 
 // Scores `rows` packed queries against the packed keys of `panels` panels and offers what passes to `best`.
 // Key j of the block has the id ids[j], or first + j without ids.

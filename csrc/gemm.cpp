@@ -30,8 +30,19 @@ void pack(const float* const* rows, const float* scales, int count, std::int64_t
     }
 }
 
-constexpr Engine kPortable = {
-    Simd::portable, kRows, kColumns, {nullptr, multiply<1>, multiply<2>, multiply<3>, multiply<4>}, pack};
+double squares(const float* row, std::int64_t depth) {
+    double sums[kSquareSums] = {};
+    std::int64_t d = 0;
+    for (; d + kSquareSums <= depth; d += kSquareSums) {
+        for (int i = 0; i < kSquareSums; ++i) sums[i] += static_cast<double>(row[d + i]) * row[d + i];
+    }
+    for (int i = 0; d < depth; ++d, ++i) sums[i] += static_cast<double>(row[d]) * row[d];
+    return add_sums(sums);
+}
+
+constexpr Engine kPortable = {Simd::portable, kRows,
+                              kColumns,       {nullptr, multiply<1>, multiply<2>, multiply<3>, multiply<4>},
+                              pack,           squares};
 
 }  // namespace
 

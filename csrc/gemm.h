@@ -31,16 +31,33 @@ using Kernel = void (*)(const float* a, const float* b, std::int64_t depth, floa
 using Pack = void (*)(const float* const* rows, const float* scales, int count, std::int64_t depth, int width,
                       float* dst);
 
+// Sum of the squares of `depth` floats in double: 16 sums, term d in sum d mod 16, added in pairs. Every
+// engine gives the same bits, since the square of a float is exact in double.
+using Squares = double (*)(const float* row, std::int64_t depth);
+constexpr int kSquareSums = 16;
+
 struct Engine {
     Simd simd;
     int rows;                      // panel width of A
     int columns;                   // panel width of B; also the row length of the tile c
     Kernel kernels[kMaxRows + 1];  // kernels[r] computes the first r rows, 1 <= r <= rows
     Pack pack;
+    Squares squares;
 };
 
 // The engine of an instruction set that current_simd() allows.
 const Engine& engine_for(Simd simd);
+
+// Multiply-adds per second of CPU time that one thread reaches on registers alone; 0 for the portable path.
+double measure_peak(Simd simd, double seconds);
+
+// Adds the 16 sums of Squares: the order is part of its definition.
+inline double add_sums(const double (&sums)[kSquareSums]) {
+    double pairs[kSquareSums / 2];
+    for (int i = 0; i < 8; ++i) pairs[i] = sums[i] + sums[i + 8];
+    for (int i = 0; i < 4; ++i) pairs[i] += pairs[i + 4];
+    return (pairs[0] + pairs[2]) + (pairs[1] + pairs[3]);
+}
 
 // Floats that one panel takes.
 inline std::size_t panel_floats(std::int64_t depth, int width) {

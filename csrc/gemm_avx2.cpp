@@ -91,12 +91,26 @@ RADFAST_AVX2 void pack(const float* const* rows, const float* scales, int count,
     }
 }
 
+RADFAST_AVX2 double squares(const float* row, std::int64_t depth) {
+    __m256d parts[4] = {_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()};
+    std::int64_t d = 0;
+    for (; d + kSquareSums <= depth; d += kSquareSums) {
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+            const __m256d v = _mm256_cvtps_pd(_mm_loadu_ps(row + d + 4 * i));
+            parts[i] = _mm256_fmadd_pd(v, v, parts[i]);
+        }
+    }
+    double sums[kSquareSums];
+    for (int i = 0; i < 4; ++i) _mm256_storeu_pd(sums + 4 * i, parts[i]);
+    for (int i = 0; d < depth; ++d, ++i) sums[i] += static_cast<double>(row[d]) * row[d];
+    return add_sums(sums);
+}
+
 constexpr Engine kEngine = {
-    Simd::avx2,
-    kRows,
-    kColumns,
-    {nullptr, multiply<1>, multiply<2>, multiply<3>, multiply<4>, multiply<5>, multiply<6>},
-    pack};
+    Simd::avx2, kRows,
+    kColumns,   {nullptr, multiply<1>, multiply<2>, multiply<3>, multiply<4>, multiply<5>, multiply<6>},
+    pack,       squares};
 
 }  // namespace
 

@@ -109,13 +109,31 @@ RADFAST_AVX512 void pack(const float* const* rows, const float* scales, int coun
     }
 }
 
+RADFAST_AVX512 double squares(const float* row, std::int64_t depth) {
+    __m512d low = _mm512_setzero_pd(), high = _mm512_setzero_pd();
+    for (std::int64_t d = 0; d < depth; d += kSquareSums) {
+        const std::int64_t left = depth - d;
+        const __mmask16 mask = left >= kLanes ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
+        const __m512 v = _mm512_maskz_loadu_ps(mask, row + d);
+        const __m512d a = _mm512_cvtps_pd(_mm512_castps512_ps256(v));
+        const __m512d b = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
+        low = _mm512_fmadd_pd(a, a, low);
+        high = _mm512_fmadd_pd(b, b, high);
+    }
+    double sums[kSquareSums];
+    _mm512_storeu_pd(sums, low);
+    _mm512_storeu_pd(sums + 8, high);
+    return add_sums(sums);
+}
+
 constexpr Engine kEngine = {
     Simd::avx512,
     kRows,
     kColumns,
     {nullptr, multiply<1>, multiply<2>, multiply<3>, multiply<4>, multiply<5>, multiply<6>, multiply<7>,
      multiply<8>, multiply<9>, multiply<10>, multiply<11>, multiply<12>, multiply<13>, multiply<14>},
-    pack};
+    pack,
+    squares};
 
 }  // namespace
 
