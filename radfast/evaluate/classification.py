@@ -49,8 +49,8 @@ def score_classification(
     dict
         ``n_images, n_classes, n_present, n_groups``; ``top1, top5, balanced_accuracy, macro_f1, gain`` (top-1
         over the baseline) as estimates ``{value, low, high, n}``; ``majority`` with ``name``, the
-        estimates ``top1, top5`` and plain ``balanced_accuracy, macro_f1``; ``per_class`` with ``name, n, recall,
-        precision, f1``; ``confusion``.
+        estimates ``top1, top5`` and plain ``balanced_accuracy, macro_f1``; ``per_class`` with ``name, n,
+        recall, precision, f1``; ``confusion``.
 
     Raises
     ------

@@ -60,9 +60,9 @@ def score_keywords(
       with one of the first K in the window, and mean share of the window's words among the first K (images
       with such a word only).
 
-    Baselines: ``frequent_words`` gives every image the most frequent disease words; ``topic_top_word`` gives the
-    heaviest word of each predicted topic, no vector; ``random_candidate`` draws evenly, its expectation is
-    computed exactly. Each is scored ``ontology`` (candidates and window words that are disease words only)
+    Baselines: ``frequent_words`` gives every image the most frequent disease words; ``topic_top_word`` gives
+    the heaviest word of each predicted topic, no vector; ``random_candidate`` draws evenly, its expectation
+    is computed exactly. Each is scored ``ontology`` (candidates and window words that are disease words only)
     and ``unfiltered``.
 
     Parameters

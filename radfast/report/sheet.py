@@ -24,6 +24,7 @@ class SheetTopic:
     images: int
     head: list[tuple[str, float, float]]  # word, weight, weight as a share of the heaviest
     rest: list[str]
+    telling: str  # the words that set it apart
     samples: list[tuple[str, str]]  # data URI, alternative text
 
 
@@ -83,6 +84,7 @@ def show_sheet(
                     len(members.get(name, ())),
                     [(word, weight, weight / heaviest) for word, weight in words[name][:_HEAD]],
                     [word for word, _ in words[name][_HEAD:]],
+                    topics.name(level, name, 5),
                     [(picture_of[image], f"{kind_of[image]} image of topic {name}") for image in chosen],
                 )
             )

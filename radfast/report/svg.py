@@ -181,7 +181,8 @@ def draw_dots(rows: Sequence[DotRow], *, title: str, ours: str, label_width: flo
     """Draw estimates on an axis from 0 to 1 with whiskers, and each row's references as hollow marks."""
     names = list(dict.fromkeys(name for row in rows for name, _ in row.marks))
     shapes = {name: i for i, name in enumerate(names)}
-    height, head = 34.0, 26.0
+    places = _wrap_legend([ours, *names])
+    height, head = 34.0, places[-1][1] + 17
     canvas = _Canvas(head + len(rows) * height + 24)
     left, right = label_width, WIDTH - 16
     bottom = head + len(rows) * height
@@ -189,14 +190,12 @@ def draw_dots(rows: Sequence[DotRow], *, title: str, ours: str, label_width: flo
     def at(value: float) -> float:
         return left + min(max(value, 0.0), 1.0) * (right - left)
 
-    x = left
-    for i, name in enumerate([ours, *names]):
+    for i, (name, (x, y)) in enumerate(zip([ours, *names], places, strict=True)):
         if i == 0:
-            canvas.dot(x, 9, 5, "dot now")
+            canvas.dot(x, y, 5, "dot now")
         else:
-            _draw_mark(canvas, x, 9, i - 1, "")
-        canvas.text(x + 10, 13, name, "tick")
-        x += 24 + 6.1 * len(name)
+            _draw_mark(canvas, x, y, i - 1, "")
+        canvas.text(x + 10, y + 4, name, "tick")
     for tick in (0, 0.25, 0.5, 0.75, 1):
         canvas.line(at(tick), head, at(tick), bottom, "grid")
         canvas.text(at(tick), bottom + 16, format_tick(tick), "tick", "middle")
@@ -221,6 +220,19 @@ def draw_dots(rows: Sequence[DotRow], *, title: str, ours: str, label_width: flo
             canvas.dot(at(row.value), y, 6, "dot now", f"{row.name}, {ours}: {row.value:.3f}{span}")
     said = [f"{row.name} {row.value:.2f}" for row in rows if row.value is not None]
     return canvas.draw(title, "; ".join(said))
+
+
+def _wrap_legend(names: Sequence[str]) -> list[tuple[float, float]]:
+    """Return where each name's mark stands; a name that would leave the chart starts a line."""
+    places: list[tuple[float, float]] = []
+    x, y = 6.0, 9.0
+    for name in names:
+        width = 26 + 5.6 * len(name)
+        if places and x + width > WIDTH:
+            x, y = 6.0, y + 19
+        places.append((x, y))
+        x += width
+    return places
 
 
 def _draw_mark(canvas: _Canvas, x: float, y: float, shape: int, tip: str) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
+from math import log
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from radfast.types import LEVELS
+
+#: 1 - lambda of the relevance.
+_LIFT = 0.4
 
 LEVEL_NAMES = {
     "document": "Document",
@@ -26,16 +31,20 @@ class TopicWords:
     words : dict of level to dict of class name to list of (word, weight)
     units : dict of level to dict of class name to int
         Reports (document, second) or windows (sentence) whose topic it is.
+    telling : dict of level to dict of class name to list of str
+        The same words, those that set the topic apart first: by relevance 0.6 log p(w|k) + 0.4 log
+        (p(w|k) / p(w)) (Sievert and Shirley 2014), p(w) being the share over the level's topics.
     """
 
     words: dict[str, dict[str, list[tuple[str, float]]]]
     units: dict[str, dict[str, int]]
+    telling: dict[str, dict[str, list[str]]]
 
     def name(self, level: str, topic: str, n: int = 4) -> str:
-        """Return the first `n` words of a topic; a disease class is its own name."""
+        """Return the `n` most telling words of a topic; a disease class is its own name."""
         if level == "disease":
             return topic
-        return ", ".join(word for word, _ in self.words.get(level, {}).get(topic, [])[:n])
+        return ", ".join(self.telling.get(level, {}).get(topic, [])[:n])
 
 
 def read_topic_words(topic_words: pa.Table, topics: pa.Table) -> TopicWords:
@@ -49,4 +58,26 @@ def read_topic_words(topic_words: pa.Table, topics: pa.Table) -> TopicWords:
     assigned = topics.filter(pc.greater_equal(topics["topic"], 0))
     for row in assigned.group_by(["level", "topic"]).aggregate([([], "count_all")]).to_pylist():
         units.setdefault(row["level"], {})[str(row["topic"])] = row["count_all"]
-    return TopicWords(words, units)
+    telling = {level: _rank_by_relevance(found, units.get(level, {})) for level, found in words.items()}
+    return TopicWords(words, units, telling)
+
+
+def _rank_by_relevance(
+    words: dict[str, list[tuple[str, float]]], units: dict[str, int]
+) -> dict[str, list[str]]:
+    share = {topic: units.get(topic, 0) + 1 for topic in words}
+    whole = sum(share.values()) or 1
+    overall: dict[str, float] = defaultdict(float)
+    for topic, listed in words.items():
+        for word, weight in listed:
+            overall[word] += weight * share[topic] / whole
+    return {
+        topic: [
+            word
+            for word, _ in sorted(
+                ((word, log(weight) - _LIFT * log(overall[word])) for word, weight in listed if weight > 0),
+                key=lambda pair: (-pair[1], pair[0]),
+            )
+        ]
+        for topic, listed in words.items()
+    }
