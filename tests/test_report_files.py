@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import gzip
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,26 @@ def test_folder_of_texts_and_tables(tmp_path: Path) -> None:
     assert found["sub/c.txt"].refusal is Reason.NOT_TEXT
     assert found["notes.doc"].refusal is Reason.NOT_A_REPORT
     assert found["a.TXT"].sha256 is not None
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_reading_holds_no_more_than_a_few_reports(kind: str, tmp_path: Path) -> None:
+    rows = [{"report_id": str(index), "text": "word " * 400} for index in range(10_000)]
+    path = tmp_path / f"r.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=1000)
+    elif kind == "jsonl":
+        write(path, "\n".join(json.dumps(row) for row in rows))
+    else:
+        write(path, "report_id,text\n" + "\n".join(",".join(row.values()) for row in rows))
+    reports = read_reports(path, ArchiveConfig())
+    next(reports)
+    tracemalloc.start()
+    count = 1 + sum(1 for _ in reports)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 10_000
+    assert peak < 6 << 20  # the texts have 20 MB
 
 
 @pytest.fixture

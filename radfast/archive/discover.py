@@ -44,6 +44,7 @@ def find_files(root: Path, skip: frozenset[Path] = frozenset()) -> Found:
         If `root` itself cannot be listed.
     """
     found = Found()
+    left_out = {path.name for path in skip}
     seen = {_identity(root.stat())}
     pending = [""]
     linked: list[str] = []
@@ -57,7 +58,7 @@ def find_files(root: Path, skip: frozenset[Path] = frozenset()) -> Found:
             except OSError:
                 found.odd[printable(folder)] = Reason.BROKEN_LINK
                 continue
-            if identity in seen or (skip and (root / folder).resolve() in skip):
+            if identity in seen:
                 continue
             seen.add(identity)
             pending.append(folder)
@@ -72,7 +73,8 @@ def find_files(root: Path, skip: frozenset[Path] = frozenset()) -> Found:
             continue
         for entry in listing:
             name = f"{folder}/{entry.name}" if folder else entry.name
-            if skip and Path(entry.path).resolve() in skip:
+            # resolving every path of millions would take minutes
+            if (entry.name in left_out or entry.is_symlink()) and Path(entry.path).resolve() in skip:
                 continue
             _sort_in(entry, name, found, pending, linked, seen)
     found.files.sort()

@@ -162,7 +162,7 @@ class DecodePool:
         again: deque[int] = deque()
         tries: dict[int, int] = {}
         given = emitted = 0
-        for _ in range(min(self._count, len(names))):
+        for _ in range(min(self._count, -(-len(names) // _IN_FLIGHT))):
             self._start()
         while emitted < len(names):
             for worker in self._workers:
