@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -199,3 +201,24 @@ def test_huge_and_negative_numbers_are_looked_up() -> None:
     images = [image("big", "A", 2**31, 1), image("minus", "A", -1, 1), image("a", "A", 99999, 99999)]
     links = link([report("r", "Nodule (series 99999, image 99999).")], images)
     assert links["image_id"].to_pylist() == ["a"]
+
+
+def test_links_of_real_sentences_equal_the_truth(data: Path) -> None:
+    folder = data / "dicom/constructed_nih"
+    truth = list(csv.DictReader((folder / "truth.csv").read_text().splitlines()))
+    images = [
+        image(row["sop_instance_uid"], row["patient_id"], int(row["series"]), int(row["instance"]))
+        for row in truth
+    ]
+    reports = [
+        report(name, (folder / name / "report.txt").read_text(), name)
+        for name in sorted({row["patient_id"] for row in truth})
+    ]
+    texts = {row["report_id"]: row["text"].encode() for row in reports}
+    found = {
+        row["image_id"]: texts[row["report_id"]][row["sentence_start"] : row["sentence_end"]].decode()
+        for row in link(reports, images).to_pylist()
+    }
+    assert found == {
+        r["sop_instance_uid"]: r["mentioning_sentence"] for r in truth if r["key_image"] == "True"
+    }

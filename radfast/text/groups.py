@@ -42,9 +42,9 @@ _GROUP = re.compile(
     rb"(?P<series>series|ser|se)(?![a-z])" + _NAMED + rb"(?P<numbers>" + _SERIES_LIST + rb")|"
     rb"(?:series|ser|se)\s?[/:&-]\s?(?:images?|imgs?|im)(?![a-z])" + _NAMED
     + rb"(?P<first>\d{1,5})\s?[/:]\s?(?P<rest>" + _LIST + rb")|"
-    rb"(?P<image>images?|imgs?|ims?|slices?)(?![a-z])"
+    rb"(?P<image>images?|imgs?|ima|ims?|slices?)(?![a-z])"
     + _NAMED + rb"(?P<list>" + _LIST + rb")(?:\s{1,3}of\s{1,3}\d{1,5}(?![\d.]))?)"
-    rb"|[(\[]\s{0,3}(?:s\s?(?P<s>\d{1,4})[\s,;/:-]{0,3}i\s?(?P<i>" + _LIST + rb")|"
+    rb"|[(\[]\s{0,3}(?:s[\s:]?(?P<s>\d{1,4})[\s,;/:-]{0,3}i[\s:]?(?P<i>" + _LIST + rb")|"
     rb"(?P<pair>\d{1,4}\s?[/:]\s?\d{1,5}(?:\s{0,2}(?:[-,;/&:]|and\s)\s{0,2}\d{1,5}){0,100}))\s{0,3}[)\]])"
 )  # fmt: skip
 _ELEMENT = re.compile(rb"(\d+)(?:" + _TO + _AGAIN + rb"\#?\s?(\d+))?")

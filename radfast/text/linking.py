@@ -27,7 +27,7 @@ _LINKED, _NO_SUCH_IMAGE, _AMBIGUOUS, _PRIOR, _NO_STUDY = range(len(_STATUS))
 _UNDECIDED = -1
 _SHORTEST = 8  # bytes; a shorter text beside a reference names no sentence
 
-_DROPPED = re.compile(r"\b(?:series|images?|imgs?|se|ims?)\b", re.IGNORECASE)
+_DROPPED = re.compile(r"\b(?:series|ser|se|images?|imgs?|ims?)\b", re.IGNORECASE)
 _DIGITS = re.compile(r"\d+")
 
 
@@ -308,8 +308,8 @@ def windows(reports: pa.Table, links: pa.Table) -> tuple[list[str], list[str]]:
     """Return the text around every citing sentence, for the topics at sentence level.
 
     A window is the citing sentence with its neighbours (`TextConfig.window_before`, ``window_after``),
-    without digits and without the words series, se, image(s), img(s), im(s). Only links that are linked, not
-    prior, not ambiguous and have a sentence count; a sentence cited for several images makes one window.
+    without digits and without the words series, ser, se, image(s), img(s), im(s). Only links that are linked,
+    not prior, not ambiguous and have a sentence count; a sentence cited for several images makes one window.
 
     Parameters
     ----------

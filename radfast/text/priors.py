@@ -14,7 +14,7 @@ _STUDY = (
     rb"(?:cta?|ctpa|mr[ia]?|pet(?:[/-]ct)?|spect|scans?|stud(?:y|ies)|exams?|examinations?|images?|imaging|"
     rb"radiographs?|films?|x-?rays?|cxr|ultrasounds?|sonograms?|mammograms?|angiograms?|tomograms?|tomography)"
 )
-_PRIOR = rb"(?:prior|previous|earlier|older|old|outside|comparison|preceding)"
+_PRIOR = rb"(?:prior(?!\sto\s)|previous|earlier|older|old|outside|comparison|preceding)"
 _MONTHS = (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec")
 _MONTH = rb"(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]{0,6}"
 
@@ -36,7 +36,9 @@ _CUE = re.compile(
     + rb"(?![a-z])(?:"
     + _DATED
     + rb")?|"
-    rb"(?:prior|previous)(?:" + _DATED + rb"|(?=\s{0,2}(?:[,.;:(\[]|$)))|"
+    rb"(?:prior|previous|comparison)(?:" + _DATED + rb"|(?=\s{0,2}(?:[,.;:(\[]|$)))|"
+    rb"" + DATE + rb"\s{1,2}(?:" + _PRIOR + rb"\s{1,2})?" + _STUDY + rb"(?![a-z])|"
+    rb"(?:compared\s(?:with|to)|since|than)\s{1,2}(?:the\s{1,2})?" + DATE + rb"|"
     rb"(?:" + _PRIOR + rb")\s{1,2}(?:[a-z/-]{1,14}\s{1,2}){0,2}?(?:of\s|from\s|dated\s)?" + DATE + rb"|"
     rb"" + _STUDY + _DATED + rb"|"
     rb"(?:previously|formerly)(?=\s{0,2}(?:[,:(\[]|$))|"
@@ -51,26 +53,35 @@ _COMPARES = re.compile(
 _PLACES = re.compile(
     rb"(?:^|[\s(\[])(?:on|in|at|of|per|from)(?:\s{1,2}(?:the|a|an|her|his|their|most|recent)){0,3}\s{0,2}$"
 )
+_NEW = re.compile(rb"(?<![a-z])(?:new|newly)(?![a-z])")
 _CURRENT = re.compile(
     rb"(?<![a-z])(?:now|currently|presently|today|current|new|"
     rb"(?:this|present|today's)\s(?:[a-z]{1,12}\s)?" + _STUDY + rb")(?![a-z])"
 )
-_AFTER_INSIDE = re.compile(
-    rb"\s{0,2},?\s{0,2}(?:(?:seen|as seen)\s)?(?:(?:on|in|of|from|at)\s{1,2})?(?:(?:the|a|an)\s{1,2})?"
-    rb"(?:(?:"
+_CALLED_PRIOR = (
+    rb"(?:"
     + _PRIOR
-    + rb")(?![a-z])|(?:"
+    + rb"(?=\s{0,2}(?:[)\].;,]|$)|\s{1,2}(?:[a-z/-]{1,14}\s{1,2}){0,2}?"
     + _STUDY
-    + _DATED
-    + rb")|(?:of|from|dated|on)\s{1,2}"
+    + rb"(?![a-z])|"
+    rb"\s{1,2}(?:of\s|from\s|dated\s)?" + DATE + rb")|" + _STUDY + _DATED + rb")"
+)
+_AFTER_INSIDE = re.compile(
+    rb"\s{0,2}[,;]?\s{0,2}(?:(?:seen|as seen)\s)?(?:(?:on|in|of|from|at)\s{1,2})?"
+    rb"(?:(?:the|a|an|her|his)\s{1,2})?(?:"
+    + _CALLED_PRIOR
+    + rb"|(?:of|from|dated|on)\s{1,2}"
     + DATE
-    + rb")"
+    + rb"|"
+    + DATE
+    + rb"(?=\s{0,2}[)\]]))"
 )
 _AFTER_OUTSIDE = re.compile(
     rb"\s{0,2}[)\]]\s{0,2},?\s{0,2}(?:seen\s)?(?:on|in|of|at)\s{1,2}(?:(?:the|a|an|her|his)\s{1,2})?"
-    rb"(?:(?:" + _PRIOR + rb")(?![a-z])|(?:" + _STUDY + _DATED + rb"))"
+    + _CALLED_PRIOR
 )
 _WORD = re.compile(rb"[a-z]{2,}")
+_DATE_REACH = 24  # bytes behind "(series 2, image 40 on prior CT of ..."
 _REACH = 200  # bytes of the clause looked at
 
 
@@ -126,7 +137,7 @@ class Clause:
         if verdict is None:
             tail = _AFTER_INSIDE.match(after) or _AFTER_OUTSIDE.match(after)
             if tail is not None:
-                verdict = True, parse_date(after[: tail.end() + 40] if b"," not in tail[0] else tail[0])
+                verdict = True, parse_date(after[: tail.end() + _DATE_REACH])
             elif _CURRENT.search(before):
                 verdict = False, ""
                 self._holds = False
@@ -156,6 +167,8 @@ class Clause:
         if _CURRENT.search(rest) or b";" in rest:
             return False, ""
         words = len(_WORD.findall(rest))
+        if _COMPARES.search(lead) and _NEW.search(lead):  # "new since the prior CT (series 3, image 12)"
+            return False, ""
         if _COMPARES.search(lead) and words:
             return False, ""
         place = _PLACES.search(lead)
