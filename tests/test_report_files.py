@@ -83,6 +83,15 @@ def test_missing_text_column_names_what_there_is(name: str, data: str, tmp_path:
     assert ("'id', 'report'" in str(error.value)) == bool(data)
 
 
+@pytest.mark.parametrize(
+    "first", ["DOE,1955-03-04,Normal chest.", "DOE,x," + "Normal chest. " * 9, "DOE,(77),b"]
+)
+def test_a_table_without_header_is_not_quoted(first: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="its first row is no header") as error:
+        read(write(tmp_path / "r.csv", first + "\n" + first + "\n"))
+    assert "DOE" not in str(error.value)
+
+
 def test_renamed_optional_column_must_exist(tmp_path: Path) -> None:
     path = write(tmp_path / "r.csv", "text,acc\na,1\n")
     assert len(read(path)) == 1

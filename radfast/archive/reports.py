@@ -11,6 +11,7 @@ import io
 import itertools
 import json
 import math
+import re
 import zlib
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -34,6 +35,7 @@ _MAX_TEXT_BYTES = 64 << 20
 _BATCH = 1024
 _HEAD_ROWS = 1000
 _LATIN = "read as latin-1"
+_NO_NAME = re.compile(r"[\d\W]*\d[\d\W]*")
 
 _Record = tuple[int, dict[str, Any] | None, str]  # row number, values or None where malformed, detail
 
@@ -95,7 +97,10 @@ def check_reports(reports: Path, config: ArchiveConfig) -> None:
 
 
 def _read_folder(folder: Path, config: ArchiveConfig) -> Iterator[RawReport]:
-    found = find_files(folder)
+    try:
+        found = find_files(folder)
+    except OSError as error:
+        raise UsageError(f"[reports] folder cannot be listed: {folder}") from error
     if not found.files:
         raise UsageError(f"[reports] folder holds no file: {folder}")
     for name, reason in sorted(found.odd.items()):
@@ -221,7 +226,10 @@ def _check_columns(path: Path, present: Sequence[str], columns: ColumnsConfig) -
         name = getattr(columns, field)
         asked = field == "text" or name != getattr(usual, field)
         if asked and name not in present:
-            shown = ", ".join(f"'{clean(column)[:60]}'" for column in present[:50]) or "none"
+            if any(len(column) > 64 or _NO_NAME.fullmatch(column) for column in present):
+                # the first row is data, perhaps of a patient: not for a message
+                raise UsageError(f"[reports] {path} has no column '{name}', and its first row is no header")
+            shown = ", ".join(f"'{clean(column)}'" for column in present[:50]) or "none"
             raise UsageError(f"[reports] {path} has no column '{name}' (columns.{field}); it has {shown}")
 
 
