@@ -100,6 +100,8 @@ def test_a_range_is_one_sample_and_a_list_is_several() -> None:
         ({"study": "", "study_date": "20200101"}, "linked"),
         ({"study": "", "study_date": "20200101", "patient_id": "q"}, "no_study"),
         ({"study": "", "study_date": ""}, "no_study"),
+        ({"study": "elsewhere", "study_date": "20200101"}, "no_study"),
+        ({"study": "", "accession_number": "another", "study_date": "20200101"}, "no_study"),
         ({"study": "", "accession_number": "shared", "study_date": "20200101"}, "no_study"),
     ],
 )

@@ -66,8 +66,9 @@ def link_images(
     """Join the image references of the reports to the instances of the archive.
 
     A reference is looked up by (study, SeriesNumber, InstanceNumber) in the study of its report: the one with
-    the report's study_uid, else the only one with its accession number, else the only one of its patient and
-    date. Where the report says no series, the image number must be unique in the study.
+    the report's study_uid, else the only one with its accession number, else, where neither contradicts, the
+    only one of its patient and date. Where the report says no series, the image number must be unique in the
+    study.
 
     What becomes of each (reference, image), in the column ``status``:
 

@@ -21,6 +21,7 @@ class Studies:
     code: dict[str, int] = field(default_factory=dict)
     by_accession: dict[str, int] = field(default_factory=dict)
     by_date: dict[tuple[str, str], int] = field(default_factory=dict)
+    with_accession: set[int] = field(default_factory=set)
 
     @classmethod
     def read(cls, images: pa.Table) -> tuple[Studies, IntArray]:
@@ -36,17 +37,23 @@ class Studies:
         for row in named.to_pylist():
             if row["accession_number"]:
                 _note(studies.by_accession, row["accession_number"], row["code"])
+                studies.with_accession.add(row["code"])
             if row["patient_id"] and row["study_date"]:
                 _note(studies.by_date, (row["patient_id"], row["study_date"]), row["code"])
         return studies, codes
 
     def of_report(self, study_uid: str, accession_number: str, patient_id: str, study_date: str) -> int:
-        """Return the study of a report by UID, else accession number, else patient and date; -1 for none."""
+        """Return the study of a report by UID, else accession number, else patient and date; -1 for none.
+
+        Patient and date count only where they contradict nothing: the report names no UID, and the report or
+        the study has no accession number.
+        """
         if study_uid in self.code:
             return self.code[study_uid]
         if accession_number in self.by_accession:
             return self.by_accession[accession_number]
-        return self.of_date(patient_id, study_date)
+        code = NONE if study_uid else self.of_date(patient_id, study_date)
+        return NONE if accession_number and code in self.with_accession else code
 
     def of_date(self, patient_id: str, study_date: str) -> int:
         """Return the only study of a patient on a day; -1 for none or several."""
