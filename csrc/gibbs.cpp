@@ -1,12 +1,11 @@
 #include "gibbs.h"
 
 #include <algorithm>
-#include <atomic>
-#include <thread>
 #include <vector>
 
 #include "cpu.h"
 #include "gibbs_pass.h"
+#include "tokenize_parallel.h"
 
 namespace radfast::gibbs {
 
@@ -103,18 +102,12 @@ class Sampler {
         const Pass now{&corpus_,         &model_,         row_start_.data(),
                        position_.data(), inverse_.data(), totals_,
                        records_.data(),  sweep,           only_propose};
-        const int64_t n_chunks = static_cast<int64_t>(edges.size()) - 1;
-        std::atomic<int64_t> next{0};
-        const auto labour = [&](Owned& owned) {
+        share(edges.size() - 1, static_cast<unsigned>(owned_.size()), [&](unsigned thread, size_t chunk) {
+            Owned& owned = owned_[thread];
             Scratch scratch{owned.counts.data(), owned.moved.data(), owned.fresh.data(),
                             owned.records.data()};
-            for (int64_t c = next++; c < n_chunks; c = next++) work(now, edges[c], edges[c + 1], scratch);
-        };
-        const int64_t helpers = std::min<int64_t>(static_cast<int64_t>(owned_.size()), n_chunks) - 1;
-        std::vector<std::thread> team;
-        for (int64_t h = 1; h <= helpers; ++h) team.emplace_back(labour, std::ref(owned_[h]));
-        labour(owned_[0]);
-        for (std::thread& helper : team) helper.join();
+            work(now, edges[chunk], edges[chunk + 1], scratch);
+        });
         for (Owned& owned : owned_) {
             for (int64_t k = 0; k < size_of_totals(); ++k) totals_[k] += owned.moved[k];
             std::fill(owned.moved.begin(), owned.moved.end(), 0);

@@ -144,6 +144,17 @@ def test_mh_same_bits_at_any_vector_width(simd, mean):
     assert len(bits) == 1
 
 
+@pytest.mark.parametrize(("n_topics", "method"), [(64, "dense"), (65, "mh")])
+def test_auto_chooses_by_the_number_of_topics(n_topics, method):
+    indptr, rows, n_words = random_corpus()
+    bits = set()
+    for name in ("auto", method):
+        chain = gibbs.start(indptr, rows, n_topics, n_rows=n_words, alpha=0.05, eta=0.01)
+        gibbs.sample(chain, 2, method=name)
+        bits.add(chain.topics.tobytes())
+    assert len(bits) == 1
+
+
 def test_mh_and_exact_reach_the_same_likelihood(simd):
     # 40 words in 5 blocks, documents long enough for the path of long units.
     rng = np.random.default_rng(0)
