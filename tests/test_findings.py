@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -18,6 +19,11 @@ from radfast.errors import UsageError
 from radfast.findings import Concept, Ontology, label_reports
 from radfast.findings.words import fold
 from radfast.types import FINDINGS, REPORTS, make_table
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 #: The fourteen findings of ChestX-ray14 with common other names.
 NAMES = {
@@ -46,112 +52,13 @@ def read(text: str, ontology: Ontology = CHEST) -> dict[str, str]:
     return {finding.concept: finding.assertion for finding in rf.find_findings(text, ontology)}
 
 
-PRESENT = [
-    "There is pneumonia.",
-    "Pneumonia.",
-    "Pneumonia is seen without change.",
-    "No change in the pneumonia.",
-    "No significant interval change of pneumonia.",
-    "Not only pneumonia is seen.",
-    "No increase in pneumonia.",
-    "No contrast was given; pneumonia is seen.",
-    "No fracture, but pneumonia is present.",
-    "No fracture. Pneumonia.",
-    "No fracture; pneumonia.",
-    "There is no fracture and there is pneumonia.",
-    "No fracture is seen, however pneumonia is.",
-    "No fracture with pneumonia.",
-    "No fracture, small pneumonia.",
-    "No fracture and a small pneumonia.",
-    "No cavitation of the pneumonia.",
-    "Pneumonia has not resolved.",
-    "Findings consistent with pneumonia.",
-    "Opacity suggestive of pneumonia.",
-    "Compared to the prior exam, pneumonia is unchanged.",
-    "Otherwise negative, apart from pneumonia.",
-    "No abnormality except for pneumonia.",
-    "Suggest follow up of the pneumonia.",
-    "Non-enhanced images show pneumonia.",
-]
-ABSENT = [
-    "No pneumonia.",
-    "no evidence of pneumonia.",
-    "There is no pneumonia.",
-    "Without pneumonia.",
-    "No definite pneumonia.",
-    "No focal lesion, fracture or pneumonia.",
-    "No focal lesion, large fracture, or pneumonia.",
-    "Negative for pneumonia.",
-    "Lungs are free of pneumonia.",
-    "Clear of pneumonia.",
-    "Absence of pneumonia.",
-    "Pneumonia is not seen.",
-    "Pneumonia not identified.",
-    "Pneumonia is absent.",
-    "Pneumonia has resolved.",
-    "Pneumonia is no longer present.",
-    "Interval resolution of pneumonia.",
-    "Resolved pneumonia.",
-    "Pneumonia: none.",
-    "Patient denies pneumonia.",
-    "No history of pneumonia.",
-    "No opacity suspicious for pneumonia.",
-    "No opacity to suggest pneumonia.",
-    "No opacity suggestive of pneumonia.",
-    "No opacity consistent with pneumonia.",
-    "No pneumonia is suspected.",
-    "Neither fracture nor pneumonia.",
-    "There is no fracture and pneumonia.",
-    "Pneumonia and fracture are not seen.",
-    "Pneumonia is unlikely.",
-    "NO PNEUMONIA.",
-]
-UNCERTAIN = [
-    "Possible pneumonia.",
-    "Cannot exclude pneumonia.",
-    "Pneumonia cannot be excluded.",
-    "Pneumonia is not excluded.",
-    "This may represent pneumonia.",
-    "Opacity suspicious for pneumonia.",
-    "Questionable pneumonia.",
-    "Pneumonia is possible.",
-    "Probably no pneumonia.",
-    "No fracture, possible pneumonia.",
-    "Fracture versus pneumonia.",
-    "Concern for pneumonia.",
-    "Differential diagnosis includes pneumonia.",
-    "? pneumonia",
-]
-HYPOTHETICAL = [
-    "Evaluate for pneumonia.",
-    "Rule out pneumonia.",
-    "R/O pneumonia.",
-    "Please assess for pneumonia.",
-]
-HISTORICAL = [
-    "History of pneumonia.",
-    "Status post pneumonia.",
-    "Prior pneumonia.",
-    "No fracture in a woman with a history of pneumonia.",
-    "Past medical history includes pneumonia.",
-    "INDICATION: Cough. Pneumonia. FINDINGS: Clear.",
-    "Clinical history: pneumonia.",
-    "HISTORY\nPneumonia.\nFINDINGS\nClear lungs.",
-]
-FAMILY = ["Family history of pneumonia.", "Mother with pneumonia.", "FAMILY HISTORY: Pneumonia."]
+CASES = tomllib.loads(Path(__file__).with_name("assertions.toml").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
     ("text", "assertion"),
-    [
-        (text, name)
-        for name, texts in {
-            "present": PRESENT, "absent": ABSENT, "uncertain": UNCERTAIN, "hypothetical": HYPOTHETICAL,
-            "historical": HISTORICAL, "family": FAMILY,
-        }.items()
-        for text in texts
-    ],
-)  # fmt: skip
+    [(text, name) for name, texts in CASES.items() for text in texts],
+)
 def test_assertion(text: str, assertion: str) -> None:
     assert read(text) == {"Pneumonia": assertion}
 
@@ -252,7 +159,7 @@ def test_wrong_types_are_refused() -> None:
 
 @pytest.mark.parametrize("n", [0, 1, 2, 33, 600])
 def test_table_equals_report_by_report(n: int) -> None:
-    texts = [PRESENT, ABSENT, UNCERTAIN, HISTORICAL]
+    texts = [CASES[name] for name in ("present", "absent", "uncertain", "historical")]
     reports = [{"report_id": f"r{i}", "text": texts[i % 4][i % 8] if i % 5 else None} for i in range(n)]
     calls: list[tuple[int, int]] = []
     table = label_reports(
@@ -347,7 +254,9 @@ def test_negbio_cues_are_known(data: Path) -> None:
 
 
 @given(
-    st.lists(st.sampled_from([*PRESENT, *ABSENT, *UNCERTAIN]), max_size=4).map(" ".join)
+    st.lists(st.sampled_from([*CASES["present"], *CASES["absent"], *CASES["uncertain"]]), max_size=4).map(
+        " ".join
+    )
     | st.text(alphabet=st.sampled_from("no mass,.:;()\n\0é AB"), max_size=120)
     | st.text(max_size=120)
 )

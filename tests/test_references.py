@@ -227,6 +227,14 @@ def test_spans_are_bytes_of_the_text() -> None:
     assert rf.find_image_references(raw) == [reference]
 
 
+@pytest.mark.parametrize(
+    "lead", ["FINDINGS: ", "Impression:\n", "1. ", "FINDINGS: 2) ", "(3) ", "CHEST AND ABDOMEN: "]
+)
+def test_heading_and_list_number_are_no_part_of_the_sentence(lead: str) -> None:
+    (reference,) = rf.find_image_references(f"{lead}Nodule (series 3, image 12). Normal.")
+    assert reference.sentence == (len(lead), len(lead) + len("Nodule (series 3, image 12)."))
+
+
 def test_wrong_type_is_refused() -> None:
     with pytest.raises(UsageError, match=r"\[find_image_references\] text must be str or bytes, is int"):
         rf.find_image_references(3)  # type: ignore[arg-type]

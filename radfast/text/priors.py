@@ -26,26 +26,24 @@ DATE = (
 _DATE = re.compile(DATE)
 _DATED = rb"(?:\s{1,2}(?:of|from|dated|on|performed|obtained|done|made)){1,2}\s{1,2}(?:the\s{1,2})?" + DATE
 
+_BLANK = rb"\s{1,2}"
+_WORDS = rb"(?:[a-z/-]{1,14}\s{1,2})"
+_ARTICLE = rb"(?:(?:the|a|an|her|his|their|most|recent)\s{1,2})"
+_END = rb"(?=\s{0,2}(?:[,.;:(\[]|$))"
+
 # A study that is called prior, or one that is dated; the words before say how it is meant.
 _CUE = re.compile(
     rb"(?<![a-z])(?:"
-    rb"(?:"
-    + _PRIOR
-    + rb")\s{1,2}(?:[a-z/-]{1,14}\s{1,2}){0,3}?"
-    + _STUDY
-    + rb"(?![a-z])(?:"
-    + _DATED
-    + rb")?|"
-    rb"(?:prior|previous|comparison)(?:" + _DATED + rb"|(?=\s{0,2}(?:[,.;:(\[]|$)))|"
-    rb"" + DATE + rb"\s{1,2}(?:" + _PRIOR + rb"\s{1,2})?" + _STUDY + rb"(?![a-z])|"
-    rb"(?:compared\s(?:with|to)|since|than)\s{1,2}(?:the\s{1,2})?" + DATE + rb"|"
-    rb"(?:" + _PRIOR + rb")\s{1,2}(?:[a-z/-]{1,14}\s{1,2}){0,2}?(?:of\s|from\s|dated\s)?" + DATE + rb"|"
-    rb"" + _STUDY + _DATED + rb"|"
-    rb"(?:previously|formerly)(?=\s{0,2}(?:[,:(\[]|$))|"
-    rb"(?:previously|formerly)\s(?:(?:seen|noted|identified|described|measured|measuring)\s)?(?:on|at|in|as|was|were)(?![a-z])|"
-    rb"(?:previously|formerly)\s(?:measured|measuring)(?![a-z])"
-    rb")"
-)
+    + _PRIOR + _BLANK + _WORDS + rb"{0,3}?" + _STUDY + rb"(?![a-z])(?:" + _DATED + rb")?"
+    + rb"|(?:prior|previous|comparison)(?:" + _DATED + rb"|" + _END + rb")"
+    + rb"|" + DATE + _BLANK + rb"(?:" + _PRIOR + _BLANK + rb")?" + _STUDY + rb"(?![a-z])"
+    + rb"|(?:compared\s(?:with|to)|since|than)" + _BLANK + rb"(?:the\s{1,2})?" + DATE
+    + rb"|" + _PRIOR + _BLANK + _WORDS + rb"{0,2}?(?:of\s|from\s|dated\s)?" + DATE
+    + rb"|" + _STUDY + _DATED
+    + rb"|(?:previously|formerly)(?:" + _END
+    + rb"|\s(?:measured|measuring|(?:(?:seen|noted|identified|described)\s)?(?:on|at|in|as|was|were))"
+    + rb"(?![a-z])))"
+)  # fmt: skip
 _COMPARES = re.compile(
     rb"(?:compared|comparison|since|than|relative|unchanged|stable|change|changed|increased|decreased|from)"
     rb"(?:\s{1,2}(?:with|to|from|the|a|an|her|his|their|most|recent|of)){0,4}\s{0,2}$"
@@ -59,13 +57,10 @@ _CURRENT = re.compile(
     rb"(?:this|present|today's)\s(?:[a-z]{1,12}\s)?" + _STUDY + rb")(?![a-z])"
 )
 _CALLED_PRIOR = (
-    rb"(?:"
-    + _PRIOR
-    + rb"(?=\s{0,2}(?:[)\].;,]|$)|\s{1,2}(?:[a-z/-]{1,14}\s{1,2}){0,2}?"
-    + _STUDY
-    + rb"(?![a-z])|"
-    rb"\s{1,2}(?:of\s|from\s|dated\s)?" + DATE + rb")|" + _STUDY + _DATED + rb")"
-)
+    rb"(?:" + _PRIOR + rb"(?:(?=\s{0,2}(?:[)\].;,]|$))|"
+    + _BLANK + _WORDS + rb"{0,2}?" + _STUDY + rb"(?![a-z])|"
+    + _BLANK + rb"(?:of\s|from\s|dated\s)?" + DATE + rb")|" + _STUDY + _DATED + rb")"
+)  # fmt: skip
 _AFTER_INSIDE = re.compile(
     rb"\s{0,2}[,;]?\s{0,2}(?:(?:seen|as seen)\s)?(?:(?:on|in|of|from|at)\s{1,2})?"
     rb"(?:(?:the|a|an|her|his)\s{1,2})?(?:"

@@ -37,6 +37,7 @@ _NARROW = {
 
 
 _HEADING = re.compile(rb"([A-Za-z][A-Za-z /&-]{2,40}):,?\s{1,8}")
+_ITEM_NUMBER = re.compile(rb"\(?\d{1,2}[.)]\s{1,8}")
 _LISTS = 16  # image lists that may stand before their series
 
 
@@ -53,7 +54,7 @@ class ImageReference:
     span : (int, int)
         Bytes of the reference in the UTF-8 text, half open.
     sentence : (int, int)
-        Bytes of the citing sentence, without a heading before it.
+        Bytes of the citing sentence, without a heading or a list number before it.
     prior : bool
         The reference is to a study before the one reported on.
     ambiguous : bool
@@ -146,13 +147,13 @@ def find_image_references(text: str | bytes) -> list[ImageReference]:
 
 
 def _skip_heading(raw: bytes, start: int) -> int:
-    """Return where the sentence at `start` begins behind "FINDINGS: "."""
-    found = _HEADING.match(raw, start)
-    if found is None:
-        return start
-    words = found[1].decode("ascii")
-    known = words.isupper() or " ".join(words.lower().split()) in DEFAULT_RULES.sections
-    return found.end() if known else start
+    """Return where the sentence at `start` begins behind "FINDINGS: " and "1. "."""
+    if (found := _HEADING.match(raw, start)) is not None:
+        words = found[1].decode("ascii")
+        if words.isupper() or " ".join(words.lower().split()) in DEFAULT_RULES.sections:
+            start = found.end()
+    item = _ITEM_NUMBER.match(raw, start)
+    return item.end() if item is not None else start
 
 
 def _read_sentence(low: bytes, groups: list[Group], start: int, end: int) -> list[ImageReference]:
