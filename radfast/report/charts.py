@@ -60,9 +60,17 @@ def draw_charts(metrics: Mapping[str, Any], topics: TopicWords) -> dict[str, Any
         diseases = sorted(label_set.get("disease_classes", []), key=lambda row: (-row["n"], row["name"]))
         charts["classes"] = {
             level: (_draw_classes(topics, level, rows), len(rows))
-            for level, rows in {**classes, "disease": diseases}.items()
+            for level, rows in sorted(
+                {**classes, "disease": diseases}.items(), key=lambda row: list(LEVEL_NAMES).index(row[0])
+            )
             if rows
         }
+    if findings := metrics.get("findings"):
+        charts["mentions"] = draw_bars(
+            sorted(findings.items(), key=lambda row: (-row[1], row[0])),
+            title="Mentions by assertion",
+            unit="mentions",
+        )
     if (keywords := metrics.get("keywords")) and keywords["n_images"]:
         charts["keywords"] = _draw_keywords(keywords)
     if (auc := metrics.get("diseases")) and auc["n_scored"]:
@@ -106,7 +114,8 @@ def _class_name(topics: TopicWords, level: str, name: str) -> str:
 def _draw_networks(scores: Mapping[str, Any], metrics: Mapping[str, Any]) -> Markup:
     published = (metrics.get("published") or {}).get("classification", {})
     rows = []
-    for level, score in scores.items():
+    for level in (level for level in LEVEL_NAMES if level in scores):
+        score = scores[level]
         best = published.get(level, {}).get("vgg19")
         rows.append(
             DotRow(

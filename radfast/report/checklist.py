@@ -55,7 +55,7 @@ def list_rows(metrics: Mapping[str, Any], context: ReportContext) -> list[CheckR
         CheckRow(
             "Perplexity curve",
             "topics",
-            f"{len(curve['candidates'])} sizes, {curve['chosen']} chosen" if curve else None,
+            f"{len(curve['candidates'])} sizes, {curve['chosen']} by the rule" if curve else None,
         ),
         CheckRow(
             "Topics at three levels with their words", "sheet", f"{n_topics:,} topics" if n_topics else None

@@ -134,7 +134,7 @@ def show_examples(context: ReportContext, topics: TopicWords, limit: int, side: 
                 evidence=link["evidence"].replace("_", " ") if link else "",
                 levels=_levels(labels.get(name, []), topics),
                 keywords=words,
-                findings=[_finding(row) for row in mentions],
+                findings=_say_findings(mentions),
             )
         )
     return examples
@@ -205,14 +205,21 @@ def _kind(row: dict[str, Any]) -> str:
     return row["assertion"] if row["assertion"] in _SIGNS else "other"
 
 
-def _finding(row: dict[str, Any]) -> dict[str, str]:
-    return {
-        "name": row["name"],
-        "assertion": row["assertion"],
-        "kind": _kind(row),
-        "sign": _SIGNS.get(row["assertion"], "·"),
-        "cue": row["cue"] or "",
-    }
+def _say_findings(mentions: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return each finding of the window once, with the cue of its first mention."""
+    said: dict[tuple[str, str], dict[str, str]] = {}
+    for row in mentions:
+        said.setdefault(
+            (row["name"], row["assertion"]),
+            {
+                "name": row["name"],
+                "assertion": row["assertion"],
+                "kind": _kind(row),
+                "sign": _SIGNS.get(row["assertion"], "·"),
+                "cue": row["cue"] or "",
+            },
+        )
+    return list(said.values())
 
 
 def _levels(labels: list[dict[str, Any]], topics: TopicWords) -> list[LevelAnswers]:

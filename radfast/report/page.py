@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from radfast.report.examples import show_examples
 from radfast.report.sheet import show_sheet
 from radfast.report.svg import draw_stack
 from radfast.report.topic_words import LEVEL_NAMES, read_topic_words
+from radfast.types import SPLITS
 
 _FOLDER = Path(__file__).parent
 _METRICS = (
@@ -29,6 +30,16 @@ _METRICS = (
     "diseases", "disease_ranking", "truth", "published",
 )  # fmt: skip
 _LEDGER_ROWS = 200
+_COLUMNS = {
+    "n_topics": "topics",
+    "n_used": "in use",
+    "n_units": "units",
+    "largest_share": "largest share",
+    "npmi": "NPMI",
+    "samples": "samples",
+    "images": "images",
+    "patients": "patients",
+}
 
 
 def render_report(
@@ -97,7 +108,11 @@ def render_report(
             checklist=list_rows(shown, context),
             examples=show_examples(context, topics, max_examples, picture_side),
             sheet=show_sheet(context, topics, max_topics, samples=4, side=sample_side),
-            topic_name=topics.name,
+            splits=SPLITS,
+            by_level=_by_level,
+            by_number=_by_number,
+            name_columns=_name_columns,
+            n_document=len(topics.words["document"]),
             level_names=LEVEL_NAMES,
             keyword_methods=KEYWORD_METHODS,
             states=ordered,
@@ -110,6 +125,22 @@ def render_report(
             config_text=json.dumps(context.config, indent=2, ensure_ascii=False, default=str),
         )
     )
+
+
+def _by_level(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the items in the order of the levels: JSON keeps keys in none."""
+    return [(level, values[level]) for level in LEVEL_NAMES if level in values]
+
+
+def _by_number(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return sorted(values.items(), key=lambda row: float(row[0]))
+
+
+def _name_columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the columns that occur, with their titles; those of no known name come last."""
+    found = {name for row in rows for name in row}
+    others = {name: texts.say_code(name) for name in sorted(found - set(_COLUMNS))}
+    return {name: title for name, title in _COLUMNS.items() if name in found} | others
 
 
 def _environment() -> jinja2.Environment:

@@ -19,6 +19,7 @@ WIDTH = 420.0
 @dataclass
 class _Canvas:
     height: float
+    css: str = "chart"
     parts: list[str] = field(default_factory=list)
 
     def rect(
@@ -48,9 +49,11 @@ class _Canvas:
         self.parts.append(f'<circle class="{css}" cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}">{body}</circle>')
 
     def draw(self, title: str, about: str) -> Markup:
+        fit = "none" if "stack" in self.css else "xMidYMid"
+        frame = f'viewBox="0 0 {WIDTH:.0f} {self.height:.0f}" preserveAspectRatio="{fit}"'
+        said = escape(f"{title}. {about}")
         return Markup(
-            f'<svg class="chart" viewBox="0 0 {WIDTH:.0f} {self.height:.0f}" role="img" '
-            f'aria-label="{escape(f"{title}. {about}")}">{"".join(self.parts)}</svg>'
+            f'<svg class="{self.css}" {frame} role="img" aria-label="{said}">{"".join(self.parts)}</svg>'
         )
 
 
@@ -114,7 +117,13 @@ def draw_curve(
         if a == chosen:
             px, py = place(a, b)
             canvas.line(px, top, px, bottom, "chosen")
-            canvas.text(px, top - 8, f"{format_tick(a)} chosen", "label strong", "middle")
+            canvas.text(
+                min(max(px, left + 30), right - 34),
+                top - 8,
+                f"{format_tick(a)} by the rule",
+                "label strong",
+                "middle",
+            )
             canvas.dot(px, py, 6, "dot now", tip)
         else:
             canvas.dot(*place(a, b), 3.5, "dot", tip)
@@ -289,7 +298,7 @@ def draw_matrix(classes: Sequence[str], counts: Sequence[Sequence[int]], *, titl
 def draw_stack(parts: Sequence[tuple[str, int]], *, title: str) -> Markup:
     """Draw one bar divided into named parts; the classes part0, part1 ... color them."""
     total = sum(count for _, count in parts) or 1
-    canvas = _Canvas(22)
+    canvas = _Canvas(22, "chart stack")
     x = 0.0
     for i, (name, count) in enumerate(parts):
         width = count / total * WIDTH

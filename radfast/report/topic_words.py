@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from radfast.types import LEVELS
 
 #: 1 - lambda of the relevance.
-_LIFT = 0.4
+_LIFT = 0.7
 
 LEVEL_NAMES = {
     "document": "Document",
@@ -32,7 +32,7 @@ class TopicWords:
     units : dict of level to dict of class name to int
         Reports (document, second) or windows (sentence) whose topic it is.
     telling : dict of level to dict of class name to list of str
-        The same words, those that set the topic apart first: by relevance 0.6 log p(w|k) + 0.4 log
+        The same words, those that set the topic apart first: by relevance 0.3 log p(w|k) + 0.7 log
         (p(w|k) / p(w)) (Sievert and Shirley 2014), p(w) being the share over the level's topics.
     """
 
@@ -40,7 +40,7 @@ class TopicWords:
     units: dict[str, dict[str, int]]
     telling: dict[str, dict[str, list[str]]]
 
-    def name(self, level: str, topic: str, n: int = 4) -> str:
+    def name(self, level: str, topic: str, n: int = 3) -> str:
         """Return the `n` most telling words of a topic; a disease class is its own name."""
         if level == "disease":
             return topic
