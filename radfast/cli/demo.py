@@ -11,7 +11,8 @@ from typing import Any
 from radfast import store
 from radfast.cli.progress import Reporter
 from radfast.config import load_config
-from radfast.pipeline import Summary, hash_code, label_archive
+from radfast.pipeline import Summary, label_archive
+from radfast.pipeline.memo import hash_code
 
 _PATIENTS = 240
 

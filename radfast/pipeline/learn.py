@@ -96,7 +96,8 @@ def _find_targets(run: Context) -> dict[str, npt.NDArray[np.float32]]:
         keep_spans=True,
         threads=run.threads,
     )
-    corpus = tokenizer.fit_transform(reports["text"].combine_chunks())
+    corpus = tokenizer.fit_transform(reports["text"])
+    places = np.asarray(corpus.spans)
     row_of = {report: row for row, report in enumerate(reports["report_id"].to_pylist())}
     denied = _denied_spans(run)
     of_window: dict[str, list[str]] = {}
@@ -106,7 +107,7 @@ def _find_targets(run: Context) -> dict[str, npt.NDArray[np.float32]]:
     for link in linked.select(columns).group_by(columns, use_threads=False).aggregate([]).to_pylist():
         row = row_of[link["report_id"]]
         start, end = corpus.indptr[row], corpus.indptr[row + 1]
-        spans, tokens = corpus.spans[start:end], corpus.tokens[start:end]
+        spans, tokens = places[start:end], corpus.tokens[start:end]
         inside = (spans[:, 0] >= link["window_start"]) & (spans[:, 1] <= link["window_end"])
         words = [corpus.vocabulary[token] for token in tokens[inside]]
         for first, last in denied.get(link["report_id"], ()):

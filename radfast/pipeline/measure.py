@@ -71,7 +71,7 @@ def _tokenize(run: Context, texts: pa.Array | list[str]) -> text.Corpus:
 
 
 def _corpus(run: Context, reports: pa.Table) -> dict[str, Any]:
-    everything = _tokenize(run, reports["text"].combine_chunks())
+    everything = _tokenize(run, reports["text"])
     sentences = [
         source.encode()[start:end].decode(errors="replace")
         for source in reports["text"].to_pylist()

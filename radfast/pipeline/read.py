@@ -52,16 +52,24 @@ def tokenize(run: Context) -> str:
     """Turn reports and citing windows into token ids over one vocabulary each."""
     settings = run.config.text
     reports, links = run.read("reports"), run.read("links")
-    options = {"lowercase": settings.lowercase, "min_length": settings.min_length, "threads": run.threads}
-    # A small archive keeps rare words: a threshold on documents above 1 % of them would empty it.
     documents = text.Tokenizer(
-        min_df=settings.min_df, drop_top=settings.drop_top, numbers=settings.numbers, **options
-    ).fit_transform(reports.column("text").combine_chunks())
+        lowercase=settings.lowercase,
+        min_length=settings.min_length,
+        min_df=settings.min_df,
+        drop_top=settings.drop_top,
+        numbers=settings.numbers,
+        threads=run.threads,
+    ).fit_transform(reports["text"])
     identifiers, windows = text.windows(reports, links)
-    rare = min(settings.min_df, max(1, len(windows) // 100))
-    about = text.Tokenizer(min_df=rare, drop_top=settings.drop_top, numbers="drop", **options).fit_transform(
-        windows
-    )
+    about = text.Tokenizer(
+        lowercase=settings.lowercase,
+        min_length=settings.min_length,
+        # A small archive has few windows: the threshold of the reports would empty them.
+        min_df=min(settings.min_df, max(1, len(windows) // 100)),
+        drop_top=settings.drop_top,
+        numbers="drop",
+        threads=run.threads,
+    ).fit_transform(windows)
     documents.save(run.work / "documents")
     about.save(run.work / "windows")
     store.write_json(run.work / "windows.json", identifiers)
