@@ -27,16 +27,12 @@ class Splitter {
 
     void run() {
         start_ = text_.skip_space(0);
-        for (size_t at = start_; at < size_;) {
+        for (size_t at = start_; (at = text_.find_mark(at)) < size_;) {
             switch (text_[at]) {
                 case '.':
                 case '!':
                 case '?':
                     at = at_terminal(at);
-                    break;
-                case '\n':
-                case '\r':
-                    at = at_line_break(at);
                     break;
                 case ':':
                     at = at_colon(at);
@@ -45,7 +41,7 @@ class Splitter {
                     at = at_bracket(at);
                     break;
                 default:
-                    ++at;
+                    at = at_line_break(at);
             }
         }
         cut(size_);
@@ -96,16 +92,17 @@ class Splitter {
         return spaces < 7;
     }
 
-    // Start of the section name in capitals that ends at `end` within the sentence, or `end` where there is
-    // none.
-    size_t find_section(size_t end) const {
-        size_t best = end, word = end;
+    // Start of the heading in capitals that ends at `end` within the sentence, `start_` where there is none:
+    // a section name after other text, or any capitals after a comma that stands for a line break.
+    size_t find_heading(size_t end) const {
+        size_t best = start_, word = end;
         while (word > start_ && end - word < kMaxHeading) {
             size_t first = word;
             while (first > start_ && is_upper(text_[first - 1])) --first;
-            if (first == word) break;
+            if (first == word || first == start_) return first == word ? best : start_;
+            if (text_[first - 1] == ',') return end - first > 3 ? first : best;
+            if (text_[first - 1] != ' ') return best;
             if (is(text_.view(first, end), kSection)) best = first;
-            if (first == start_ || text_[first - 1] != ' ') break;
             word = first - 1;
         }
         return best;
@@ -146,7 +143,7 @@ class Splitter {
         const char mark = text_[before - 1];
         const std::string_view word = text_.word_before(start_, before);
         const bool glued = mark == ',' && before == first;
-        const bool after_colon = mark == ':';
+        const bool after_colon = mark == ':' && !(before > start_ + 1 && is_digit(text_[before - 2]));
         const bool after_section = is(text_.view(start_, before), kSection);
         const bool next_in_list = number == marker_ + 1 && marker_ > 0 && before < first && mark != ',' &&
                                   !is(word, kNumbered | kBeforeNumber) && !is_digit(mark) &&
@@ -166,12 +163,12 @@ class Splitter {
     }
 
     size_t at_colon(size_t at) {
-        const size_t section = find_section(at);
-        if (section > start_ && section < at && text_[section - 1] == ' ') cut(section);
+        const size_t heading = find_heading(at);
+        if (heading > start_) cut(heading);
         if (!looks_like_heading(start_, at)) return at + 1;
         size_t next = text_.skip_blanks(at + 1);
         if (next < size_ && text_[next] == ',') return cut(next + 1);  // a comma stands for the line break
-        if (next > at + 1 && is_list_item(next)) return cut(at + 1);
+        if (next > at + 1 && is_list_item(next) && !is_digit(text_[at - 1])) return cut(at + 1);
         return at + 1;
     }
 
@@ -203,10 +200,8 @@ class Splitter {
         const size_t next = text_.skip_space(closed);
         if (next >= size_) return size_;
         const Mark mark{at, run, closed, next, asks};
-        if (next == closed) {
-            if (text_[closed] == ',') return at_comma(mark);
-            return ends_glued(mark) ? cut(closed) : run;
-        }
+        if (text_[next] == ',') return at_comma(mark);
+        if (next == closed) return ends_glued(mark) ? cut(closed) : run;
         const size_t lines = text_.count_lines(closed, next);
         if (lines > 1) return cut(closed);
         if (run == at + 1 && closed == run && !asks && lines == 0 && take_marker(at)) return next;
@@ -219,18 +214,20 @@ class Splitter {
         bool asks;
     };
 
-    // ".,Next": transcriptions that lost their line breaks.
+    // ".,Next" or ". , ,Next": transcriptions that lost their line breaks.
     size_t at_comma(const Mark& mark) {
         const std::string_view word = text_.word_before(start_, mark.at);
-        const size_t next = text_.skip_space(mark.closed + 1);
-        if (next >= size_) return size_;
-        const Kind kind = text_.kind(next);
-        if (!mark.asks &&
+        const bool glued = mark.next == mark.closed;
+        if (glued && !mark.asks &&
             (word.size() < 2 || text_.is_dotted(word) || is(word, kNeverLast | kNotBeforeLower))) {
             return mark.run;
         }
-        if (kind == Kind::upper || is_list_item(next)) return cut(mark.closed + 1);
-        return mark.run;
+        size_t end = mark.next, next = end;
+        while (next < size_ && text_[next] == ',') next = text_.skip_space(end = next + 1);
+        if (next >= size_) return size_;
+        const Kind kind = text_.kind(next);
+        const bool tight = kind == Kind::digit && next == end;  // after a comma of its own there is a space
+        return kind == Kind::upper || tight || is_list_item(next) ? cut(end) : mark.run;
     }
 
     // No white space after the mark: "normal.The".
@@ -269,8 +266,8 @@ class Splitter {
         if (mark.run > mark.at + 1) return next == Kind::upper;
         if (mark.closed == mark.run && in_brackets(mark.at)) return false;
         const std::string_view word = text_.word_before(start_, mark.at);
-        const std::string_view follow = next == Kind::lower ? text_.word_at(mark.next) : std::string_view{};
-        const bool begins = next == Kind::lower && is(follow, kStarter);
+        const std::string_view follow = text_.word_at(mark.next);
+        const bool begins = is(follow, kStarter);
         const bool capital = next != Kind::lower && next != Kind::digit;
         const std::string_view unit = Text::after_number(word);
         const bool measured = unit.size() < word.size() || text_.follows_number(start_, word);
@@ -280,14 +277,13 @@ class Splitter {
         if ((tables & kBeforeNumber) && next == Kind::digit) return false;
         if (tables & kNotBeforeLower) return capital;
         if (text_.is_dotted(word)) return capital;
-        if (word.size() == 1) return ends_letter(word, capital);
+        if (word.size() == 1) return capital && is_upper(word[0]) && (begins || ends_letter(word));
         if (next != Kind::lower) return true;
         return begins || word.size() > 3 || !text_.is_letters(word) || text_.kind(start_) == Kind::lower;
     }
 
     // "J. Smith" goes on, "hepatitis C. The" does not.
-    bool ends_letter(std::string_view letter, bool capital) const {
-        if (!capital || !is_upper(letter[0])) return false;
+    bool ends_letter(std::string_view letter) const {
         const size_t at = static_cast<size_t>(letter.data() - text_.data());
         const size_t before = text_.trim_back(start_, at);
         if (before == start_ || before == at) return false;

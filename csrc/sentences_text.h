@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "tokenize_classify.h"
 #include "tokenize_unicode.h"
 
 namespace radfast {
@@ -47,9 +48,17 @@ class Text {
         return kind(first);
     }
 
+    size_t find_mark(size_t at) const { return find_sentence_mark(bytes(), at, size_); }
+
     // First position from `at` on that is not white space; at most size.
     size_t skip_space(size_t at) const {
         while (at < size_) {
+            const auto c = static_cast<uint8_t>(text_[at]);
+            if (c > ' ' && c < 0x80) break;
+            if (c == ' ' || c == '\n') {
+                ++at;
+                continue;
+            }
             const Decoded here = decoded(at);
             if (!(class_of(here.point) & kSpace)) break;
             at += here.length;
@@ -67,6 +76,8 @@ class Text {
     size_t trim_back(size_t first, size_t last) const {
         while (last > first) {
             size_t at = last - 1;
+            const auto c = static_cast<uint8_t>(text_[at]);
+            if (c > ' ' && c < 0x80) break;
             while (at > first && last - at < 4 && (text_[at] & 0xC0) == 0x80) --at;
             const Decoded here = decode(bytes() + at, last - at);
             if (at + here.length != last || !(class_of(here.point) & kSpace)) break;
@@ -122,6 +133,7 @@ class Text {
 
     // Bytes of a bullet at `at`, 0 where there is none.
     size_t bullet_length(size_t at) const {
+        if (at >= size_) return 0;
         const char c = text_[at];
         if (c == '-' || c == '*') return 1;
         const std::string_view rest = view(at, size_);

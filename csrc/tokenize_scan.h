@@ -20,6 +20,8 @@ struct TokenSpan {
 
 class Scanner {
   public:
+    static constexpr size_t kBatch = 1024;  // most tokens handed out at a time
+
     explicit Scanner(Pattern pattern, bool placeholders)
         : pattern_(pattern),
           placeholders_(placeholders && pattern == Pattern::radiology),
@@ -50,7 +52,6 @@ class Scanner {
     uint64_t invalid() const { return invalid_; }
 
   private:
-    static constexpr size_t kBatch = 1024;
     static constexpr size_t kAhead = 16;  // blocks classified at a time
     static constexpr size_t kMaxPlaceholder = 200;
 

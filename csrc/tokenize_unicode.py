@@ -1,4 +1,4 @@
-"""Writes tokenize_unicode_data.h from the Unicode data of the Python that runs it: python tokenize_unicode.py.
+"""Writes tokenize_unicode_data.h from the Unicode data of the Python that runs it.
 
 Classes follow Python's str methods, so that `re`'s \\w and str.lower() can be matched exactly. The result is
 committed: all builds of one radfast version share one Unicode version, whatever Python they are made with.
@@ -15,6 +15,7 @@ WORD, MARK, SPACE, UPPER, LOWER, DIGIT = 1, 2, 4, 8, 16, 32
 
 
 def classify(point: int) -> int:
+    """Return the class bits of a code point."""
     char = chr(point)
     category = unicodedata.category(char)
     return (
@@ -28,6 +29,7 @@ def classify(point: int) -> int:
 
 
 def find_runs(values: list[int], empty: int) -> list[tuple[int, int, int]]:
+    """Join neighbours of one value; those of the value `empty` are left out."""
     runs: list[tuple[int, int, int]] = []
     for point, value in enumerate(values):
         if value == empty:
@@ -40,16 +42,19 @@ def find_runs(values: list[int], empty: int) -> list[tuple[int, int, int]]:
 
 
 def fold(point: int) -> int:
+    """Return what lower case adds to a code point."""
     # U+0130 is the one character whose lower case has two; its first is taken.
     return ord(chr(point).lower()[0]) - point
 
 
 def write(name: str, kind: str, rows: list[str]) -> str:
+    """Return the source of a table."""
     body = textwrap.fill(" ".join(rows), 108, initial_indent="    ", subsequent_indent="    ")
     return f"inline constexpr {kind} {name}[] = {{\n{body}\n}};\n"
 
 
 def main() -> None:
+    """Write the header beside this file."""
     points = range(sys.maxunicode + 1)
     classes = find_runs([classify(point) for point in points], 0)
     folds = find_runs([fold(point) for point in points], 0)

@@ -11,6 +11,8 @@ namespace {
 constexpr uint64_t kOnes = 0x0101010101010101ULL;
 constexpr uint64_t kHighBits = 0x80 * kOnes;
 constexpr uint64_t kCrosses = 0x78787878;
+constexpr uint32_t kShortestMask = 3;            // bytes of the shortest token that becomes a mask: "___"
+constexpr size_t kBytesPerToken = 7;             // of usual text, so that vectors seldom grow
 constexpr size_t kStride = 32;                   // look-ups under way at once
 constexpr uint64_t kFlushEvery = 0xF0000000ULL;  // tokens, below what a 32-bit count holds
 
@@ -37,6 +39,9 @@ Worker::Worker(const TokenRules& rules, const WordTable* vocabulary)
 }
 
 void Worker::process(const std::string_view* texts, size_t count, Unit& unit) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; ++i) bytes += texts[i].size();
+    unit.numbers.reserve(bytes / kBytesPerToken);
     for (size_t i = 0; i < count; ++i) document(texts[i], unit);
 }
 
@@ -108,17 +113,26 @@ void Worker::look_up(std::string_view text, const TokenSpan* tokens, size_t coun
         until_flush_ = kFlushEvery;
     }
     until_flush_ -= count;
+    // Tokens that are surely too short go first, without a branch.
+    TokenSpan kept[Scanner::kBatch];
+    size_t found = 0;
+    const uint32_t shortest = std::min(rules_.min_length, kShortestMask);
+    for (size_t i = 0; i < count; ++i) {
+        const TokenSpan token = tokens[i];
+        kept[found] = token;
+        found += token.last - token.first >= shortest || special_[static_cast<uint8_t>(text[token.first])];
+    }
     const WordTable& table = vocabulary_ ? *vocabulary_ : words_;
     Key keys[kStride];
     bool simple[kStride];
-    for (size_t base = 0; base < count; base += kStride) {
-        const size_t stop = std::min(kStride, count - base);
+    for (size_t base = 0; base < found; base += kStride) {
+        const size_t stop = std::min(kStride, found - base);
         for (size_t i = 0; i < stop; ++i) {
-            simple[i] = make_key(text, tokens[base + i], keys[i]);
+            simple[i] = make_key(text, kept[base + i], keys[i]);
             if (simple[i]) table.prefetch(keys[i].hash);
         }
         for (size_t i = 0; i < stop; ++i) {
-            const TokenSpan token = tokens[base + i];
+            const TokenSpan token = kept[base + i];
             uint32_t number = WordTable::kNone;
             if (simple[i]) {
                 if (token.last - token.first < rules_.min_length) continue;

@@ -74,8 +74,8 @@ class Tokenizer(BaseEstimator):  # type: ignore[misc]
         Compose characters first; spans cannot be kept with it.
     preset : {"paper", "sklearn"}, optional
         All the rules at once: those of the paper (white space, trimmed punctuation, 3 characters,
-        3 documents, the 10 most frequent words dropped), or of scikit-learn's CountVectorizer. The rules above must
-        have their defaults.
+        3 documents, the 10 most frequent words dropped), or those of scikit-learn's CountVectorizer. The
+        rules above must have their defaults.
 
     Attributes
     ----------

@@ -45,7 +45,7 @@ class SentenceRules:
     """
 
     never_last: frozenset[str] = _words(
-        "dr drs mr mrs ms prof st approx vs v.s e.g eg i.e ie viz cf fig figs eq eqs ca aprox appr incl "
+        "dr drs mr mrs ms prof st seg approx vs v.s e.g eg i.e ie viz cf fig figs eq eqs ca aprox appr incl "
         "esp c.f"
     )
     before_number: frozenset[str] = _words(
@@ -86,7 +86,7 @@ class SentenceRules:
     )
     sections: frozenset[str] = _phrases(
         "findings finding impression impressions conclusion conclusions technique comparison comparisons "
-        "history clinical_history clinical_indication clinical_information clinical_data "
+        "history clinical clinical_history clinical_indication clinical_information clinical_data "
         "clinical_statement reason_for_exam reason_for_examination reason_for_study reason_for_the_exam "
         "reason_for_this_examination indication indications exam examination procedure procedures "
         "procedure_comments study contrast recommendation recommendations addendum opinion interpretation "

@@ -1,0 +1,161 @@
+"""Sentence splitter: hard cases of dictated reports, invariants on any bytes, quality on real reports."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from radfast.errors import UsageError
+from radfast.kernels.tokenize import DEFAULT_RULES
+from radfast.text import split_sentences, split_sentences_batch
+
+# Each case is written with | where a sentence must end.
+CASES = [
+    "The lungs are clear.| No effusion.",
+    "Nodule of approx. 6 mm in the liver.| See Fig. 3 and No. 2.",
+    "Seen by Dr. Smith vs. Dr. Jones at 8 a.m. today.| He was discharged at 9 p.m.| The scan was repeated.",
+    "There is a 2.5 cm. mass in the liver.| It measures 6 mm.| No effusion.",
+    "it measures 6 mm.| there is no effusion.| heart is normal.",
+    "lungs are clear.|heart is normal.| no effusion",
+    "The liver is normal.|The spleen is enlarged.|MRI.|The cord is normal.",
+    "disease at L4-5.|There is a cyst at T2.|No mass.",
+    "1. No mass.| 2. Cyst of 3.4 cm.| 3. Stable.",
+    "IMPRESSION:| 1. No mass.| 2. Grade 2. lesion of segment 3.| 3. None.",
+    "IMPRESSION:| 1) Mass| 2) Effusion| 3) None",
+    "FINDINGS:|\nThe liver is normal.|\nIMPRESSION:|\nNormal.",
+    "FINDINGS|\nThe liver is normal.",
+    "COMPARISON: None| FINDINGS: The lungs are clear.",
+    "FINDINGS: ,|The liver is normal.,|2. Spleen.,|IMPRESSION:,|Normal.",
+    "EXAM:,|MRI LEFT SHOULDER,|CLINICAL:,|Pain.  ,|IMPRESSION:,|1.  Tear.",
+    "There is no evidence of\nacute disease in the\nChest.| The heart is large.",
+    "Liver normal|\nSpleen normal|\nNo ascites",
+    "- mass|\n- node|\n* cyst",
+    "No acute disease|\n\nSigned by XXXX",
+    "A small cyst (series 3, image 4. arrow) is seen.| No mass.",
+    "Is there a mass?| No!| Possible (?) nodule.",
+    "Hepatitis C.| The liver is large.| J. Smith agrees.",
+    "e.g. cysts, i.e. fluid, etc. are seen.| None of the ant. wall.",
+    "Stable since Jan. 5 (see Smith et al. 2012).| Ends.",
+    "Dose of 1.5 mg. The patient left.".replace("mg. ", "mg.| "),
+    "Seen on image.jpg and at www.site.org today.",
+    "Cyst in seg. IV.| Hemangioma.",
+    "Waiting...| Then normal... or so.",
+    'He said "no pain."| She left. )',
+    "CRP 5.2 (elevated).| ANA was positive at 1: 40.| Biopsy was made.",
+    "The nodule measures 6 mm.| 2 further nodules are seen.",
+    "T1.5 x 2.3 cm.| Étude normale.| Über.",
+    "Compared to 3/4/2012.| 5.6 cm aneurysm.",
+    "a) Mass.| b) Cyst.",
+    "Findings are as follows:|\n1. Mass.|\r\n2. Cyst.",
+    "Right kidney 10.2 cm.Left kidney 11 cm.".replace(".L", ".|L"),
+    "",
+    " \n\t ",
+]
+
+
+def split(text: str) -> list[str]:
+    data = text.encode()
+    return [data[first:last].decode() for first, last in split_sentences(text)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_hard_cases(case: str) -> None:
+    assert split(case.replace("|", "")) == [part.strip() for part in case.split("|") if part.strip()]
+
+
+WORDS = ". ? ! : , ( ) 1 12 a B cm Dr FINDINGS the No é ” 'x \0 \u00a0 \u2028 - *"
+PIECES = st.sampled_from(
+    [
+        *(word.encode() for word in WORDS.split(" ")),
+        b"\n",
+        b"\r\n",
+        b" ",
+        b"- ",
+        b"\xff",
+        b"\xc3",
+        b"\xe2\x80",
+    ]
+)
+TEXTS = st.one_of(
+    st.lists(PIECES, max_size=60).map(b"".join), st.binary(max_size=200), st.text().map(str.encode)
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.one_of(st.lists(PIECES, max_size=60).map(b"".join), st.binary(max_size=200), st.text().map(str.encode))
+)
+def test_spans_tile_the_text(text: bytes) -> None:
+    spans = split_sentences(text)
+    assert spans.dtype == np.int64
+    assert spans.shape == (len(spans), 2)
+    last = 0
+    for first, end in spans:
+        assert last <= first < end <= len(text)
+        assert not text[last:first].decode("utf-8", "replace").strip()
+        part = text[first:end].decode("utf-8", "replace")
+        assert part == part.strip() != ""
+        last = end
+    assert not text[last:].decode("utf-8", "replace").strip()
+
+
+def test_batch_equals_one_by_one() -> None:
+    texts = ["No go. Oh my.", "", b"No mass."]
+    spans, indptr = split_sentences_batch(texts)
+    assert indptr.tolist() == [0, 2, 2, 3]
+    assert spans.tolist() == [[0, 6], [7, 13], [0, 8]]
+    spans, indptr = split_sentences_batch([])
+    assert spans.shape == (0, 2)
+    assert indptr.tolist() == [0]
+
+
+def test_rules_are_data() -> None:
+    rules = replace(DEFAULT_RULES, never_last=DEFAULT_RULES.never_last | {"klin"})
+    assert len(split_sentences("Der klin. Befund ist gut.")) == 2
+    assert len(split_sentences("Der klin. Befund ist gut.", rules=rules)) == 1
+    assert len(split_sentences("a\nB", rules=replace(DEFAULT_RULES, min_wrap=1))) == 1
+
+
+def test_odd_input() -> None:
+    assert split_sentences("a\ud800. B").tolist() == [[0, 5], [6, 7]]
+    assert len(split_sentences("x" * 1_000_000 + ". Y.")) == 2
+    with pytest.raises(UsageError, match="must be str or bytes"):
+        split_sentences(3)  # type: ignore[arg-type]
+
+
+def test_time_is_linear() -> None:
+    import time
+
+    for piece in (b"(a. ", b"a.", b"1. ", b"A:", b"A\n", b"-", b"A ", b"_" * 64, b"a\r"):
+        text = piece * (400_000 // len(piece))
+        start = time.perf_counter()
+        split_sentences(text)
+        assert time.perf_counter() - start < 2, piece
+
+
+def test_quality_on_annotated_reports(data: Path) -> None:
+    folder = Path(__file__).parent / "annotations"
+    right = found = wanted = 0
+    texts = {
+        record["id"]: record["text"]
+        for name in ("mtsamples_radiology", "roco_ccby_captions")
+        for record in map(json.loads, (data / "text" / f"{name}.jsonl").open(encoding="utf-8"))
+    }
+    for line in (folder / "sentences.jsonl").open(encoding="utf-8"):
+        truth = json.loads(line)
+        text = texts[truth["id"]].encode()
+        assert hashlib.sha256(text).hexdigest() == truth["sha256"]
+        starts = set(split_sentences(text)[1:, 0].tolist())
+        right += len(starts & set(truth["starts"]))
+        found += len(starts)
+        wanted += len(truth["starts"])
+    assert wanted >= 300
+    assert right / found >= 0.97
+    assert right / wanted >= 0.95
