@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import get_tags
 
 from radfast.errors import UsageError
 from radfast.topics import (
@@ -117,6 +118,8 @@ def test_scikit_learn_contract(tmp_path):
     twin = clone(model)
     assert twin.get_params() == model.get_params()
     assert twin.set_params(n_topics=3).n_topics == 3
+    assert get_tags(model).input_tags.positive_only
+    assert get_tags(model).input_tags.sparse
     texts = [" ".join(f"word{w}" for w in row.indices for _ in range(2)) for row in counts]
     pipeline = make_pipeline(CountVectorizer(), small(n_sweeps=10))
     assert pipeline.fit_transform(texts).shape == (60, K)
