@@ -79,6 +79,10 @@ VARIANTS = [
     ("(series 3, images 12, 15; series 4, image 7)", [(3, [12, 15]), (4, [7])]),
     ("(series 3 [axial], image 12)", [(3, [12])]),
     ("coronal image 12 (series 5)", [(5, [12])]),
+    ("hilar node (2:34) and (2:36)", [(2, [34]), (2, [36])]),
+    ("series 3, images 12 (5 mm), 14 (arrow) and 16 (6 mm)", [(3, [12, 14, 16])]),
+    ("images 12 and 14 (series 3) and 5 mm", [(3, [12, 14])]),
+    ("axial T2 image 7 (3/12)", [(None, [7]), (3, [12])]),
 ]
 
 NEGATIVES = [
@@ -100,6 +104,7 @@ NEGATIVES = [
     "seen on the prior CT (3/12)",
     "blood pressure (120/80)",
     "Apgar scores (8/9)",
+    "T2 axial (500/15)",
     "image-guided biopsy of a 3 cm mass",
     "imaging 3 days later",
     "image 3/4/2012",
@@ -187,6 +192,8 @@ def test_samples_keep_ranges_together() -> None:
         ("Nodule (series 2, image 40, 3/4/2012).", True, "20120304"),
         ("Nodule (series 2, image 40 on CT of 3/4/2012).", True, "20120304"),
         ("Nodule on prior series 2 image 40.", True, ""),
+        ("Nodule (previously series 2, image 40 on CT dated 01/02/2011).", True, "20110102"),
+        ("In comparison with the study of March 3, 2010, the mass (series 2 image 40) is bigger.", False, ""),
         ("Nodule (series 2, image 40), unchanged from prior.", False, ""),
         ("Nodule (series 2, image 40).", False, ""),
     ],

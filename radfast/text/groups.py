@@ -31,7 +31,10 @@ _TO = rb"\s{0,2}(?:--?|(?:to|through|thru|till|until)(?=[\s\#]))\s{0,2}"
 _AGAIN = rb"(?:(?:images?|imgs?|im)(?![a-z])\s{0,2})?"
 _ITEM = _NUMBER + rb"(?:" + _TO + _AGAIN + _NUMBER + rb")?"
 _MORE = rb"(?!\s{0,4}\#?\s?\d{1,5}\s{1,3}" + _NOUN + rb"(?![a-z]))" + _ITEM
-_AND = rb"(?:\s{0,4}[,&+/]\s{0,4}(?:(?:and|or|&)\s{1,3})?|\s{1,4}(?:and|or|and/or)\s{1,4})"
+_REMARK = (
+    rb"(?:\s{0,2}\((?![^()]{0,24}(?<![a-z])ser?)[^()]{1,24}\)(?=\s{0,4}(?:,|and\s)))?"  # "12 (5 mm) and 14"
+)
+_AND = _REMARK + rb"(?:\s{0,4}[,&+/]\s{0,4}(?:(?:and|or|&)\s{1,3})?|\s{1,4}(?:and|or|and/or)\s{1,4})"
 _LIST = _ITEM + rb"(?:" + _AND + _MORE + rb"){0,400}"
 _PLAIN = _NUMBER + rb"(?:" + _TO + _NUMBER + rb")?"  # "series 3 - image 5" is no range
 _SERIES_LIST = _PLAIN + rb"(?:(?:" + _AND + rb"|:)" + _PLAIN + rb"){0,20}"
@@ -48,15 +51,17 @@ _GROUP = re.compile(
     rb"(?P<pair>\d{1,4}\s?[/:]\s?\d{1,5}(?:\s{0,2}(?:[-,;/&:]|and\s)\s{0,2}\d{1,5}){0,100}))\s{0,3}[)\]])"
 )  # fmt: skip
 _ELEMENT = re.compile(rb"(\d+)(?:" + _TO + _AGAIN + rb"\#?\s?(\d+))?")
+_BRACKETS = re.compile(rb"\([^()]*\)")
 _PAIR_ITEM = re.compile(rb"\s*(?:(\d+)\s?[/:]\s?)?(\d+)(?:\s?-\s?(\d+))?\s*")
 _PAIR_SPLIT = re.compile(rb"[,;&]|and\s")
 
 # "(3/12)" is also a strength, a score, a count, a time or a day of the year.
 _NOT_A_PAIR = re.compile(
-    rb"strength|power|motor|muscle|reflex|pulse|murmur|scor|scale|grade|gleason|stage|apgar|pain|vision|acuity|node|"
+    rb"strength|power|motor|muscle|reflex|pulse|murmur|scor|scale|grade|gleason|stage|apgar|pain|vision|acuity|involved|"
     rb"positive|ratio|pressure|\bbp\b|biops|cores|profile|\bgcs\b|orient|flexor|extensor|flexion|extension|abduct|"
     rb"\bdate|\bdays?\b|\bat\s*$|\btime|hours?\b|\ba\.?m\b|\bp\.?m\b|odds|normal\s*$|sensation|quadriceps|biceps|triceps"
 )
+_SEQUENCE = re.compile(rb"(?<![a-z])(?:tr|te|t[12][a-z]?|flair|stir|echo)(?![a-z])")
 _DATED_STUDY = re.compile(
     rb"(?:prior|previous|comparison|study|exam|examination|scan|ct|mri?|film|x-?ray|radiograph|ultrasound|dated|last)\s*$"
 )
@@ -116,7 +121,7 @@ def read_list(text: bytes) -> tuple[tuple[tuple[int, int], ...], bool]:
     """Read "55, 60, 84-7" as ((55, 55), (60, 60), (84, 87)) and say whether it is doubtful."""
     samples = []
     doubtful = False
-    for first, last in _ELEMENT.findall(text):
+    for first, last in _ELEMENT.findall(_BRACKETS.sub(b"", text)):
         low = high = int(first)
         if last:
             high = int(last)
@@ -132,6 +137,8 @@ def read_list(text: bytes) -> tuple[tuple[tuple[int, int], ...], bool]:
 def _read_pairs(low: bytes, text: bytes, start: int) -> list[Group]:
     """Read the inside of "(3/12, 15; 4/7)" as pairs; empty when the clause says it is something else."""
     clause = low[max(0, start - 60) : start - 1]
+    if _SEQUENCE.search(clause) and text[:3].isdigit():  # "T2 axial (500/15)" is repetition and echo time
+        return []
     if _NOT_A_PAIR.search(clause) or _DATED_STUDY.search(clause):
         return []
     groups: list[Group] = []

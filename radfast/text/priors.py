@@ -14,7 +14,7 @@ _STUDY = (
     rb"(?:cta?|ctpa|mr[ia]?|pet(?:[/-]ct)?|spect|scans?|stud(?:y|ies)|exams?|examinations?|images?|imaging|"
     rb"radiographs?|films?|x-?rays?|cxr|ultrasounds?|sonograms?|mammograms?|angiograms?|tomograms?|tomography)"
 )
-_PRIOR = rb"(?:prior(?!\sto\s)|previous|earlier|older|old|outside|comparison|preceding)"
+_PRIOR = rb"(?:prior(?!\sto\s)|previous|earlier|older|old|outside|comparison(?!\s(?:with|to)\s)|preceding)"
 _MONTHS = (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec")
 _MONTH = rb"(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]{0,6}"
 
@@ -129,17 +129,19 @@ class Clause:
         after = self._low[end : min(following, self._end, end + _REACH)]
         self._cursor = end
         verdict = self._read_before(before)
-        if verdict is None:
-            tail = _AFTER_INSIDE.match(after) or _AFTER_OUTSIDE.match(after)
-            if tail is not None:
-                verdict = True, parse_date(after[: tail.end() + _DATE_REACH])
-            elif _CURRENT.search(before):
-                verdict = False, ""
-                self._holds = False
-            elif joined or self._holds:
-                verdict = self._prior, self._date
-            else:
-                verdict = False, ""
+        tail = _AFTER_INSIDE.match(after) or _AFTER_OUTSIDE.match(after)
+        named = "" if tail is None else parse_date(after[: tail.end() + _DATE_REACH])
+        if verdict is not None:
+            verdict = verdict[0], verdict[1] or (named if verdict[0] else "")
+        elif tail is not None:
+            verdict = True, named
+        elif _CURRENT.search(before):
+            verdict = False, ""
+            self._holds = False
+        elif joined or self._holds:
+            verdict = self._prior, self._date
+        else:
+            verdict = False, ""
         self._prior, self._date = verdict
         return verdict
 
