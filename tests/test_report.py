@@ -267,6 +267,13 @@ def test_same_input_same_page() -> None:
     assert first == second
 
 
+def test_order_of_json_keys_does_not_matter() -> None:
+    context = make_context(6)
+    metrics = make_metrics(context)
+    shuffled = json.loads(json.dumps(metrics, sort_keys=True))
+    assert render_report(shuffled, context) == render_report(metrics, context)
+
+
 def test_empty_run() -> None:
     context = ReportContext("r", "now", **_EMPTY, pictures=np.zeros((0, 8, 8), np.uint8))
     page = render_report({}, context)
