@@ -92,7 +92,10 @@ def render_report(
     shown = {name: metrics.get(name) for name in _METRICS}
     style = Markup((_FOLDER / "report.css").read_text(encoding="utf-8"))
     script = Markup((_FOLDER / "report.js").read_text(encoding="utf-8"))
-    states = Counter(context.ledger["state"].to_pylist())
+    reasons = _count_reasons(context)
+    states: Counter[str] = Counter()
+    for state, _, _, count in reasons:
+        states[state] += count
     ordered = sorted(states.items(), key=lambda row: (-row[1], row[0]))
     longest = max((stage.seconds for stage in context.stages), default=0.0) or 1.0
     return (
@@ -117,7 +120,7 @@ def render_report(
             keyword_methods=KEYWORD_METHODS,
             states=ordered,
             state_bar=draw_stack(ordered, title="States of all inputs"),
-            reasons=_count_reasons(context),
+            reasons=reasons,
             refused=_list_refused(context),
             stages=[(stage, stage.seconds / longest) for stage in context.stages],
             seconds=sum(stage.seconds for stage in context.stages),
@@ -173,9 +176,8 @@ def _policy(style: str, script: str) -> str:
 
 def _count_reasons(context: ReportContext) -> list[tuple[str, str, str, int]]:
     """Return (state, reason, kind, inputs), largest first."""
-    columns = [context.ledger[name].to_pylist() for name in ("state", "reason", "kind")]
-    counts = Counter(zip(*columns, strict=True))
-    rows = [(state, reason or "", kind, n) for (state, reason, kind), n in counts.items()]
+    grouped = context.ledger.group_by(["state", "reason", "kind"]).aggregate([([], "count_all")])
+    rows = [(row["state"], row["reason"] or "", row["kind"], row["count_all"]) for row in grouped.to_pylist()]
     return sorted(rows, key=lambda row: (-row[3], row[:3]))
 
 
@@ -184,7 +186,11 @@ def _list_refused(context: ReportContext) -> tuple[list[dict[str, Any]], int]:
     names = ["input_id", "kind", "reason", "detail"]
     rejected = context.ledger.filter(pc.equal(context.ledger["state"], "rejected")).select(names)
     rows = rejected.sort_by([("reason", "ascending"), ("input_id", "ascending")]).slice(0, _LEDGER_ROWS)
-    known = set(context.images["patient_id"].to_pylist()) | set(context.reports["patient_id"].to_pylist())
+    known = {
+        name
+        for table in (context.images, context.reports)
+        for name in table["patient_id"].unique().to_pylist()
+    }
     shown = [{**row, "input_id": _mask(row["input_id"], known)} for row in rows.to_pylist()]
     return shown, rejected.num_rows
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from radfast.report.context import ReportContext
@@ -54,14 +55,8 @@ def show_sheet(
     side : int
         Longer side of a sample, pixels.
     """
-    picture_of = {}
+    shots = _Shots(context, side)
     levels = []
-    rows = dict(
-        zip(context.images["image_id"].to_pylist(), context.images["pixel_row"].to_pylist(), strict=True)
-    )
-    kind_of = dict(
-        zip(context.images["image_id"].to_pylist(), context.images["modality"].to_pylist(), strict=True)
-    )
     for level in LEVELS:
         members = _members(context, level)
         words = topics.words.get(level, {})
@@ -73,10 +68,6 @@ def show_sheet(
         shown = []
         for name in names[: max_topics or None]:
             heaviest = words[name][0][1] or 1.0
-            chosen = [image for image in sorted(members.get(name, ())) if image in rows][:samples]
-            for image in chosen:
-                if image not in picture_of:
-                    picture_of[image] = encode_picture(context.pictures[rows[image]], side)
             shown.append(
                 SheetTopic(
                     name,
@@ -85,11 +76,31 @@ def show_sheet(
                     [(word, weight, weight / heaviest) for word, weight in words[name][:_HEAD]],
                     [word for word, _ in words[name][_HEAD:]],
                     topics.name(level, name, 5),
-                    [(picture_of[image], f"{kind_of[image]} image of topic {name}") for image in chosen],
+                    shots.take(sorted(members.get(name, ()))[:samples], f"image of topic {name}"),
                 )
             )
         levels.append(SheetLevel(level, "windows" if level == "sentence" else "reports", shown, len(names)))
     return levels
+
+
+class _Shots:
+    """Small pictures, each read and encoded once."""
+
+    def __init__(self, context: ReportContext, side: int) -> None:
+        self.context = context
+        self.side = side
+        self.done: dict[str, tuple[str, str]] = {}
+
+    def take(self, images: list[str], what: str) -> list[tuple[str, str]]:
+        """Return (data URI, alternative text) of the images that the archive has."""
+        table = self.context.images
+        new = pa.array([image for image in images if image not in self.done], pa.string())
+        if len(new):
+            for row in table.filter(pc.is_in(table["image_id"], value_set=new)).to_pylist():
+                picture = encode_picture(self.context.pictures[row["pixel_row"]], self.side)
+                self.done[row["image_id"]] = (picture, row["modality"] or "")
+        found = [self.done[image] for image in images if image in self.done]
+        return [(picture, f"{kind} {what}".strip()) for picture, kind in found]
 
 
 def _members(context: ReportContext, level: str) -> dict[str, list[str]]:
