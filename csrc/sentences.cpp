@@ -7,15 +7,20 @@
 namespace radfast {
 
 void SentenceRules::add(SentenceWord table, const std::vector<std::string>& words) {
-    for (const std::string& word : words) words_[word] |= table;
+    for (const std::string& word : words) {
+        const uint32_t number = words_.add(WordKey::of(word), 0, 0);
+        tables_.resize(words_.size());
+        tables_[number] |= table;
+    }
 }
 
 uint16_t SentenceRules::find(std::string_view word) const {
     if (word.empty() || word.size() > kMaxEntry) return 0;
     char lower[kMaxEntry];
     std::transform(word.begin(), word.end(), lower, lower_ascii);
-    const auto found = words_.find(std::string_view(lower, word.size()));
-    return found == words_.end() ? 0 : found->second;
+    const WordKey key = WordKey::of({lower, word.size()});
+    const uint32_t number = words_.find(key, key.hash());
+    return number == WordTable::kNone ? 0 : tables_[number];
 }
 
 namespace {

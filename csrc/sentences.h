@@ -10,8 +10,9 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
+
+#include "tokenize_words.h"
 
 namespace radfast {
 
@@ -39,11 +40,9 @@ class SentenceRules {
 
   private:
     static constexpr size_t kMaxEntry = 40;
-    struct Hash {
-        using is_transparent = void;
-        size_t operator()(std::string_view word) const { return std::hash<std::string_view>{}(word); }
-    };
-    std::unordered_map<std::string, uint16_t, Hash, std::equal_to<>> words_;
+
+    WordTable words_;
+    std::vector<uint16_t> tables_;  // by number of the word
 };
 
 struct Span {

@@ -55,6 +55,7 @@ void Worker::document(std::string_view text, Unit& unit) {
         sentence_ = 0;
         sentence_start_ = 0;
         split_sentences(text.data(), text.size(), *rules_.sentences, sentences_);
+        next_sentence_ = start_after(0);
     }
     scanner_.run(reinterpret_cast<const uint8_t*>(text.data()), text.size(),
                  [&](const TokenSpan* tokens, size_t count) { look_up(text, tokens, count, unit); });
@@ -66,15 +67,20 @@ void Worker::document(std::string_view text, Unit& unit) {
     }
 }
 
-// Ends the sentences before the one that byte `before` lies in.
+// Ends the sentences before the one that byte `before` lies in; all of them for UINT32_MAX.
 void Worker::close_sentences(uint32_t before, uint32_t tokens, Unit& unit) {
-    while (sentence_ < sentences_.size() &&
-           (before == UINT32_MAX || (sentence_ + 1 < sentences_.size() &&
-                                     sentences_[sentence_ + 1].first <= static_cast<int64_t>(before)))) {
+    while (sentence_ < sentences_.size() && (before == UINT32_MAX || before >= next_sentence_)) {
         unit.sentence_tokens.push_back(tokens - sentence_start_);
         sentence_start_ = tokens;
         ++sentence_;
+        next_sentence_ = start_after(sentence_);
     }
+}
+
+// First byte of the sentence after number `sentence`, UINT32_MAX where it is the last.
+uint32_t Worker::start_after(size_t sentence) const {
+    return sentence + 1 < sentences_.size() ? static_cast<uint32_t>(sentences_[sentence + 1].first)
+                                            : UINT32_MAX;
 }
 
 // The key of a short ASCII token without a rule of its own; false for all others.
@@ -145,8 +151,9 @@ void Worker::look_up(std::string_view text, const TokenSpan* tokens, size_t coun
                 number = number_of(key, key.hash());
             }
             if (number == WordTable::kNone) continue;
-            if (rules_.sentences)
+            if (token.first >= next_sentence_) {
                 close_sentences(token.first, static_cast<uint32_t>(unit.numbers.size() - start_), unit);
+            }
             unit.numbers.push_back(number);
             if (rules_.keep_spans) unit.spans.insert(unit.spans.end(), {token.first, token.last});
         }

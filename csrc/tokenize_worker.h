@@ -44,6 +44,7 @@ class Worker {
     bool make_key(std::string_view text, TokenSpan token, Key& key) const;
     uint32_t number_of(const WordKey& key, uint64_t hash);
     void close_sentences(uint32_t before, uint32_t tokens, Unit& unit);
+    uint32_t start_after(size_t sentence) const;
 
     const TokenRules& rules_;
     const WordTable* vocabulary_;
@@ -57,6 +58,7 @@ class Worker {
     std::vector<Span> sentences_;
     size_t sentence_ = 0;
     uint32_t sentence_start_ = 0;
+    uint32_t next_sentence_ = UINT32_MAX;
 };
 
 }  // namespace radfast
