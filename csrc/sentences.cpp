@@ -75,6 +75,11 @@ class Splitter {
         return bullet > 0 && at + bullet < size_ && text_.is_space(at + bullet);
     }
 
+    // A list item whose number, if any, is 1: "stones: 3. The" is none.
+    bool opens_list(size_t at) const {
+        return !is_digit(text_[at]) || (text_[at] == '1' && !is_digit(text_[at + 1]));
+    }
+
     // A heading with its colon at `at`: capitals, or the name of a section in any case.
     bool is_heading(size_t at) const {
         size_t end = at;
@@ -148,7 +153,8 @@ class Splitter {
         const char mark = text_[before - 1];
         const std::string_view word = text_.word_before(start_, before);
         const bool glued = mark == ',' && before == first;
-        const bool after_colon = mark == ':' && !(before > start_ + 1 && is_digit(text_[before - 2]));
+        const bool after_colon =
+            mark == ':' && number == 1 && !(before > start_ + 1 && is_digit(text_[before - 2]));
         const bool after_section = is(text_.view(start_, before), kSection);
         const bool next_in_list = number == marker_ + 1 && marker_ > 0 && before < first && mark != ',' &&
                                   !is(word, kNumbered | kBeforeNumber) && !is_digit(mark) &&
@@ -173,7 +179,8 @@ class Splitter {
         if (!looks_like_heading(start_, at)) return at + 1;
         size_t next = text_.skip_blanks(at + 1);
         if (next < size_ && text_[next] == ',') return cut(next + 1);  // a comma stands for the line break
-        if (next > at + 1 && is_list_item(next) && !is_digit(text_[at - 1])) return cut(at + 1);
+        if (next > at + 1 && is_list_item(next) && opens_list(next) && !is_digit(text_[at - 1]))
+            return cut(at + 1);
         return at + 1;
     }
 
@@ -222,10 +229,10 @@ class Splitter {
     // ".,Next" or ". , ,Next": transcriptions that lost their line breaks.
     size_t at_comma(const Mark& mark) {
         const std::string_view word = text_.word_before(start_, mark.at);
-        const bool glued = mark.next == mark.closed;
-        if (glued && !mark.asks &&
-            (word.size() < 2 || text_.is_dotted(word) || is(word, kNeverLast | kNotBeforeLower))) {
-            return mark.run;
+        if (mark.next == mark.closed && !mark.asks) {
+            const bool spaced = mark.next + 1 < size_ && text_.is_space(mark.next + 1);
+            const uint16_t tables = kNeverLast | kNotBeforeLower | (spaced ? kUnit : 0);
+            if (word.size() < 2 || text_.is_dotted(word) || is(word, tables)) return mark.run;
         }
         size_t end = mark.next, next = end;
         while (next < size_ && text_[next] == ',') next = text_.skip_space(end = next + 1);
@@ -293,7 +300,7 @@ class Splitter {
         const size_t before = text_.trim_back(start_, at);
         if (before == start_ || before == at) return false;
         const std::string_view word = text_.word_before(start_, before);
-        return !word.empty() && !is_upper(word[0]);
+        return !word.empty() && !is_upper(word[0]) && !is(word, kContinuing);  // "by J. Smith"
     }
 
     static constexpr size_t kMaxHeading = 60;

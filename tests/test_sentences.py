@@ -55,6 +55,9 @@ CASES = [
     "a) Mass.| b) Cyst.",
     "Findings are as follows:|\n1. Mass.|\r\n2. Cyst.",
     "Right kidney 10.2 cm.Left kidney 11 cm.".replace(".L", ".|L"),
+    "Seen by M. Jones, M.D. on 3/4/12.| He agrees.",
+    "No. of stones: 3.| 100 cc. of contrast, 6 mm., LLL.| Vitamin D.| Normal.",
+    "LIVER: Normal.| SPLEEN: Normal size.",
     "",
     " \n\t ",
 ]

@@ -66,11 +66,10 @@ class SentenceRules:
         "fr ga"
     )
     starters: frozenset[str] = _words(
-        "the there this these those it its he she they we no a an in on at is are was were both all heart "
-        "lungs lung liver spleen kidneys normal impression findings please patient mild moderate minimal "
-        "recommend otherwise however also if as for with and but of note within images image stable "
-        "unchanged bilateral right left small large another multiple several some mildly previously "
-        "compared comparison follow"
+        "the there this these those it its he she they we no a an is are was were both all heart lungs "
+        "lung liver spleen kidneys normal impression findings please patient mild moderate minimal "
+        "recommend otherwise however also if but note within images image stable unchanged bilateral right "
+        "left small large another multiple several some mildly previously compared comparison follow"
     )
     continuing: frozenset[str] = _words(
         "a an the of in on at to for with without and or but nor by from as is are was were be been has "
