@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "cosine.h"
+#include "cosine_pruned.h"
 #include "gemm.h"
 
 namespace py = pybind11;
@@ -38,6 +39,27 @@ py::tuple search(const Floats& queries, int k, Search&& run) {
 }  // namespace
 
 void bind_cosine(py::module_& m) {
+    py::class_<Pruned>(m, "PrunedIndex")
+        .def(py::init([](const Floats& keys, const Flat<float>& basis) {
+                 const Rows rows = rows_of(keys);
+                 const int prefix = static_cast<int>(basis.shape(0));
+                 const std::int64_t depth = basis.shape(1);
+                 const float* data = basis.data();
+                 py::gil_scoped_release unlocked;
+                 return std::make_unique<Pruned>(rows, depth, data, prefix);
+             }),
+             py::arg("keys").noconvert(), py::arg("basis").noconvert(), py::keep_alive<1, 2>())
+        .def(
+            "search",
+            [](const Pruned& index, const Floats& queries, int k, int threads) {
+                const Rows rows = rows_of(queries);
+                std::int64_t products = 0;
+                const py::tuple found = search(queries, k, [&](float* scores, std::int32_t* ids) {
+                    return index.search(rows, k, threads, scores, ids, &products);
+                });
+                return found + py::make_tuple(products);
+            },
+            py::arg("queries").noconvert(), py::arg("k"), py::arg("threads"));
     m.def(
         "cosine_dense",
         [](const Floats& queries, const Floats& keys, int k, int threads) {

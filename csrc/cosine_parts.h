@@ -72,6 +72,11 @@ class BestK {
         if (counts_[query] == capacity_) shrink(query);
     }
 
+    // Brings the threshold up to date.
+    void tighten(std::int64_t query) {
+        if (counts_[query] >= k_) shrink(query);
+    }
+
     // Tells that at least k offers of this query will score above `threshold`.
     void raise(std::int64_t query, float threshold) {
         thresholds_[query] = std::max(thresholds_[query], threshold);

@@ -17,6 +17,7 @@ from radfast import _core
 from radfast.errors import UsageError
 from radfast.kernels.cosine import reference
 from radfast.kernels.cosine.halves import cosine_topk_halves
+from radfast.kernels.cosine.pruned import PrunedKeys
 
 SIMD = ("portable", "avx2", "avx512")
 SIZES = (1, 2, 31, 32, 33, 97)
@@ -311,3 +312,86 @@ def test_halves_take_the_higher_cosine(n_keys: int, k: int, depth: int, seed: in
 def test_halves_refuse_other_widths() -> None:
     with pytest.raises(UsageError, match="twice the 3 features"):
         cosine_topk_halves(np.ones((1, 5)), np.ones((1, 3)))
+
+
+def decaying(n: int, depth: int, seed: int, decay: float = 8.0) -> np.ndarray:
+    """Return rows whose later directions hold little, some equal, some zero, as word vectors may be."""
+    rng = np.random.default_rng(seed)
+    mix = (
+        np.random.default_rng(0).standard_normal((depth, depth)) * np.exp(-np.arange(depth) / decay)[:, None]
+    )
+    rows = rng.standard_normal((n, depth)) @ mix
+    rows[rng.random(n) < 0.1] = rows[0] if n else 0
+    rows[rng.random(n) < 0.05] = 0
+    return rows.astype(np.float32)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n_queries=st.integers(0, 130),
+    n_keys=st.integers(1, 300),
+    depth=st.integers(1, 80),
+    k=st.integers(1, 50),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 99),
+)
+def test_pruned_index_gives_the_plain_bits(
+    n_queries: int, n_keys: int, depth: int, k: int, share: float, seed: int
+) -> None:
+    queries, keys = decaying(n_queries, depth, seed), decaying(n_keys, depth, seed + 1)
+    prefix = max(1, round(share * depth))
+    basis = np.linalg.eigh((keys.T @ keys).astype(np.float64))[1][:, ::-1][:, :prefix].T
+    for simd in SIMD:
+        _core.lower_simd(simd)
+        try:
+            plain = rf.cosine_topk(queries, keys, min(k, n_keys))
+            index = _core.PrunedIndex(keys, np.ascontiguousarray(basis, dtype=np.float32))
+            scores, ids, *bad, products = index.search(queries, min(k, n_keys), 2)
+        finally:
+            _core.lower_simd("avx512")
+        assert scores.tobytes() == plain[0].tobytes()
+        assert ids.tobytes() == plain[1].tobytes()
+        assert bad == [-1, -1]
+        assert 0 <= products <= n_queries * n_keys
+
+
+def test_pruned_keys_choose_a_prefix_and_fall_back() -> None:
+    keys = decaying(3000, 128, 1)
+    near, far = decaying(500, 128, 2), draw((500, 128), 3)
+    pruned = PrunedKeys(keys)
+    assert 0 < pruned.prefix < 128
+    # Queries without the keys' shape reach too many keys: the plain search takes over, answers stay.
+    for queries in (near, far, near[:3], near[:0]):
+        for k in (1, 10, 4000):
+            found, plain = pruned.search(queries, k), rf.cosine_topk(queries, keys, k)
+            assert found[0].tobytes() == plain[0].tobytes()
+            assert found[1].tobytes() == plain[1].tobytes()
+    assert PrunedKeys(draw((3000, 128), 4)).prefix == 0
+    assert PrunedKeys(keys[:5]).prefix == 0
+    broken = near.copy()
+    broken[300, 5] = np.nan
+    with pytest.raises(UsageError, match="queries must be finite in float32, row 300 is not"):
+        pruned.search(broken)
+    broken = keys.copy()
+    broken[7, 5] = np.inf
+    with pytest.raises(UsageError, match="keys must be finite in float32, row 7 is not"):
+        PrunedKeys(broken)
+    with pytest.raises(UsageError, match="k must be at least 1"):
+        pruned.search(near, 0)
+
+
+@pytest.mark.parametrize("k", [1, 9, 16, 17])
+def test_lists_full_of_ties(simd: str, k: int) -> None:
+    # The threshold taken before the offers must let equal scores through.
+    rng = np.random.default_rng(k)
+    queries, keys = draw((40, 6), 1), draw((30, 6), 2)[rng.integers(0, 30, 600)]
+    lists = [rng.permutation(600)[:n] for n in (31, 32, 33, 64, 97, 300, 511, 513, 600)]
+    group = rng.integers(0, len(lists), 40).astype(np.int32)
+    candidates = (np.cumsum([0, *map(len, lists)]), np.concatenate(lists), group)
+    found = rf.cosine_topk(queries, keys, k, candidates=candidates)
+    assert_answers(found, queries, keys, k, candidates)
+    dense, order = rf.cosine_topk(queries, keys, 600)
+    for q in range(40):
+        allowed = [i for i in order[q].tolist() if i in set(lists[group[q]].tolist())]
+        assert found[1][q].tolist() == allowed[:k]
+    assert np.isfinite(dense).all()

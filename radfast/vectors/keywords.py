@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from radfast.errors import UsageError
 from radfast.kernels.cosine import Found, as_rows, cosine_topk
 from radfast.kernels.cosine.halves import FoundHalves, cosine_topk_halves
+from radfast.kernels.cosine.pruned import PrunedKeys
 from radfast.store import write_atomically
 
 NEAREST = pa.schema(
@@ -26,6 +27,8 @@ NEAREST = pa.schema(
         pa.field("score", pa.float32(), nullable=False, metadata={"about": "cosine"}),
     ]
 )
+# Making the pruned search ready pays from this many queries and words on, and it serves small k best.
+_MANY_QUERIES, _MANY_WORDS, _SMALL_K = 256, 4096, 64
 _VECTORS, _WORDS = "vectors.safetensors", "words.arrow"
 
 
@@ -61,9 +64,11 @@ class KeywordIndex:
         self.vectors: npt.NDArray[np.float32] = as_rows(vectors, "[KeywordIndex] vectors")
         self.threads = threads
         self.groups: tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]] | None = None
+        self._pruned: PrunedKeys | None = None
         self._number()
 
     def _number(self) -> None:
+        self._pruned = None
         if len(self.words) != len(self.vectors):
             raise UsageError(f"[KeywordIndex] {len(self.words)} words but {len(self.vectors)} vectors")
         self._ids = {word: row for row, word in enumerate(self.words)}
@@ -108,7 +113,12 @@ class KeywordIndex:
         ids : int32 (Q, k)
             Word ids; equal scores by smaller id; -1 in free places.
         """
-        return cosine_topk(queries, self.vectors, k, candidates=self._candidates(group), threads=self.threads)
+        rows = as_rows(queries, "[KeywordIndex.search] queries")
+        if group is None and k <= _SMALL_K and len(self) >= _MANY_WORDS and len(rows) >= _MANY_QUERIES:
+            if self._pruned is None:
+                self._pruned = PrunedKeys(self.vectors)
+            return self._pruned.search(rows, k, threads=self.threads)
+        return cosine_topk(rows, self.vectors, k, candidates=self._candidates(group), threads=self.threads)
 
     def search_halves(self, queries: Any, k: int = 10, *, group: Any = None) -> FoundHalves:
         """Find the `k` words nearest to either half of each query, (Q, 2F): the higher cosine counts.

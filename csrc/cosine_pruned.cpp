@@ -1,0 +1,373 @@
+#include "cosine_pruned.h"
+
+#include "cosine_parts.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+// gcc 12 warns of the undefined vectors in its own header.
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#include <immintrin.h>
+#endif
+
+namespace radfast::cosine {
+namespace {
+
+constexpr int kGroup =
+    8;  // query panels that go through the keys together: a key row is fetched once for all
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr int kPending = 32;  // keys of one query that are scored together, at most one panel
+
+// Bit j of masks[i] says tile[i][j] + query_rest[i] * key_rest[j] > limits[i]. Returns 0 when no bit is set.
+using Reach = std::uint32_t (*)(const float* tile, int rows, const float* query_rest, const float* key_rest,
+                                const float* limits, std::uint32_t* masks);
+using Dot = float (*)(const float* a, const float* b, std::int64_t depth);
+
+std::uint32_t reach_portable(const float* tile, int rows, const float* query_rest, const float* key_rest,
+                             const float* limits, std::uint32_t* masks) {
+    const int columns = gemm::engine_for(Simd::portable).columns;
+    std::uint32_t any = 0;
+    for (int i = 0; i < rows; ++i) {
+        std::uint32_t mask = 0;
+        for (int j = 0; j < columns; ++j) {
+            mask |= std::uint32_t{tile[i * columns + j] + query_rest[i] * key_rest[j] > limits[i]} << j;
+        }
+        any |= masks[i] = mask;
+    }
+    return any;
+}
+
+float dot_portable(const float* a, const float* b, std::int64_t depth) {
+    float sums[8] = {};
+    std::int64_t d = 0;
+    for (; d + 8 <= depth; d += 8) {
+        for (int i = 0; i < 8; ++i) sums[i] += a[d + i] * b[d + i];
+    }
+    for (; d < depth; ++d) sums[0] += a[d] * b[d];
+    float sum = 0;
+    for (float part : sums) sum += part;
+    return sum;
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+__attribute__((target("avx2,fma"))) std::uint32_t reach_avx2(const float* tile, int rows,
+                                                             const float* query_rest, const float* key_rest,
+                                                             const float* limits, std::uint32_t* masks) {
+    const __m256 rest0 = _mm256_loadu_ps(key_rest), rest1 = _mm256_loadu_ps(key_rest + 8);
+    std::uint32_t any = 0;
+    for (int i = 0; i < rows; ++i, tile += 16) {
+        const __m256 limit = _mm256_set1_ps(limits[i]), rest = _mm256_set1_ps(query_rest[i]);
+        const __m256 a = _mm256_fmadd_ps(rest, rest0, _mm256_loadu_ps(tile));
+        const __m256 b = _mm256_fmadd_ps(rest, rest1, _mm256_loadu_ps(tile + 8));
+        const int low = _mm256_movemask_ps(_mm256_cmp_ps(a, limit, _CMP_GT_OQ));
+        const int high = _mm256_movemask_ps(_mm256_cmp_ps(b, limit, _CMP_GT_OQ));
+        any |= masks[i] = static_cast<std::uint32_t>(low) | static_cast<std::uint32_t>(high) << 8;
+    }
+    return any;
+}
+
+__attribute__((target("avx2,fma"))) float dot_avx2(const float* a, const float* b, std::int64_t depth) {
+    __m256 sums[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+    std::int64_t d = 0;
+    for (; d + 32 <= depth; d += 32) {
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+            sums[i] =
+                _mm256_fmadd_ps(_mm256_loadu_ps(a + d + 8 * i), _mm256_loadu_ps(b + d + 8 * i), sums[i]);
+        }
+    }
+    float parts[8], sum = 0;
+    _mm256_storeu_ps(parts, _mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3])));
+    for (float part : parts) sum += part;
+    for (; d < depth; ++d) sum += a[d] * b[d];
+    return sum;
+}
+
+#define RADFAST_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
+
+RADFAST_AVX512 std::uint32_t reach_avx512(const float* tile, int rows, const float* query_rest,
+                                          const float* key_rest, const float* limits, std::uint32_t* masks) {
+    const __m512 rest0 = _mm512_loadu_ps(key_rest), rest1 = _mm512_loadu_ps(key_rest + 16);
+    std::uint32_t any = 0;
+    for (int i = 0; i < rows; ++i, tile += 32) {
+        const __m512 limit = _mm512_set1_ps(limits[i]), rest = _mm512_set1_ps(query_rest[i]);
+        const __m512 a = _mm512_fmadd_ps(rest, rest0, _mm512_loadu_ps(tile));
+        const __m512 b = _mm512_fmadd_ps(rest, rest1, _mm512_loadu_ps(tile + 16));
+        const std::uint32_t low = _mm512_cmp_ps_mask(a, limit, _CMP_GT_OQ);
+        const std::uint32_t high = _mm512_cmp_ps_mask(b, limit, _CMP_GT_OQ);
+        any |= masks[i] = low | high << 16;
+    }
+    return any;
+}
+
+RADFAST_AVX512 float dot_avx512(const float* a, const float* b, std::int64_t depth) {
+    __m512 sums[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+    std::int64_t d = 0;
+    for (; d + 64 <= depth; d += 64) {
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+            sums[i] =
+                _mm512_fmadd_ps(_mm512_loadu_ps(a + d + 16 * i), _mm512_loadu_ps(b + d + 16 * i), sums[i]);
+        }
+    }
+    float sum =
+        _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3])));
+    for (; d < depth; ++d) sum += a[d] * b[d];
+    return sum;
+}
+#endif
+
+Reach reach_for(Simd simd) {
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (simd == Simd::avx512) return reach_avx512;
+    if (simd == Simd::avx2) return reach_avx2;
+#else
+    (void)simd;
+#endif
+    return reach_portable;
+}
+
+Dot dot_for(Simd simd) {
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (simd == Simd::avx512) return dot_avx512;
+    if (simd == Simd::avx2) return dot_avx2;
+#else
+    (void)simd;
+#endif
+    return dot_portable;
+}
+
+}  // namespace
+
+struct Pruned::Parts {
+    Parts(Rows keys_, std::int64_t depth_, int prefix_)
+        : keys(keys_),
+          depth(depth_),
+          prefix(prefix_),
+          engine(gemm::engine_for(current_simd())),
+          // Unit rows, coordinates and products carry at most about `depth` roundings each; four times that.
+          margin(4.0f * static_cast<float>(depth_ + prefix_ + 16) * 0x1p-24f),
+          query_panel(gemm::panel_floats(depth_, engine.rows)),
+          prefix_panel(gemm::panel_floats(prefix_, engine.rows)),
+          key_panel(gemm::panel_floats(prefix_, engine.columns)),
+          basis_panel(gemm::panel_floats(depth_, engine.columns)) {}
+
+    // Coordinates of packed unit rows, (rows, prefix) in C order, and the length of what they leave, rounded
+    // up.
+    // Rows of scale 0 are zero and leave nothing.
+    void project(const float* panel, const float* scale, int rows, float* coordinates, float* rest) const {
+        float tile[gemm::kMaxRows * gemm::kMaxColumns];
+        for (int p = 0; p < prefix; p += engine.columns) {
+            engine.kernels[rows](panel, basis.get() + p / engine.columns * basis_panel, depth, tile, false);
+            const int width = std::min(engine.columns, prefix - p);
+            for (int i = 0; i < rows; ++i) {
+                std::copy_n(tile + i * engine.columns, width, coordinates + std::int64_t{i} * prefix + p);
+            }
+        }
+        for (int i = 0; i < rows; ++i) {
+            const double held = engine.squares(coordinates + std::int64_t{i} * prefix, prefix);
+            rest[i] =
+                scale[i] == 0 ? 0.0f : static_cast<float>(std::sqrt(std::max(0.0, 1.0 - held) + margin));
+        }
+    }
+
+    Rows keys;
+    std::int64_t depth;
+    int prefix;
+    const gemm::Engine& engine;
+    float margin;
+    std::size_t query_panel, prefix_panel, key_panel, basis_panel;
+    Buffer basis, prefixes;
+    std::vector<float> scales, rests;
+    std::int64_t bad = BadRows::kNone;
+};
+
+Pruned::Pruned(Rows keys, std::int64_t depth, const float* basis, int prefix)
+    : parts_(std::make_unique<Parts>(keys, depth, prefix)) {
+    Parts& p = *parts_;
+    const gemm::Engine& e = p.engine;
+    Packer packer(e, depth);
+    const std::vector<float> ones(prefix, 1.0f);
+    p.basis.reserve((prefix + e.columns - 1) / e.columns * p.basis_panel);
+    for (int at = 0; at < prefix; at += e.columns) {
+        packer.pack({basis, prefix, depth}, ones.data() + at, nullptr, at, std::min(e.columns, prefix - at),
+                    e.columns, p.basis.get() + at / e.columns * p.basis_panel);
+    }
+    const std::int64_t panels = (keys.count + e.columns - 1) / e.columns;
+    float* to = p.prefixes.reserve(panels * p.key_panel);
+    std::fill_n(to, panels * p.key_panel, 0.0f);
+    p.scales.assign(keys.count, 0.0f);
+    // Lanes beyond the last key reach nothing.
+    p.rests.assign(panels * e.columns, -std::numeric_limits<float>::infinity());
+    Buffer panel;
+    panel.reserve(p.query_panel);
+    std::vector<float> coordinates(static_cast<std::size_t>(e.rows) * prefix);
+    for (std::int64_t n = 0; n < keys.count; n += e.rows) {
+        const int rows = static_cast<int>(std::min<std::int64_t>(e.rows, keys.count - n));
+        for (std::int64_t i = n; i < n + rows; ++i) {
+            if (!scale_of(e, keys.data + i * keys.stride, depth, &p.scales[i])) p.bad = std::min(p.bad, i);
+        }
+        packer.pack(keys, p.scales.data() + n, nullptr, n, rows, e.rows, panel.get());
+        p.project(panel.get(), p.scales.data() + n, rows, coordinates.data(), p.rests.data() + n);
+        for (int i = 0; i < rows; ++i) {
+            float* lane = to + (n + i) / e.columns * p.key_panel + (n + i) % e.columns;
+            for (int d = 0; d < prefix; ++d)
+                lane[std::int64_t{d} * e.columns] = coordinates[std::int64_t{i} * prefix + d];
+        }
+    }
+}
+
+Pruned::~Pruned() = default;
+
+std::int64_t Pruned::bad_key() const { return parts_->bad; }
+
+namespace {
+
+// One thread's group of query panels.
+template <typename Parts>
+class Searcher {
+  public:
+    Searcher(const Parts& parts, Rows queries, int k)
+        : p_(parts),
+          e_(parts.engine),
+          queries_(queries),
+          k_(k),
+          reach_(reach_for(e_.simd)),
+          dot_(dot_for(e_.simd)),
+          packer_(e_, parts.depth),
+          best_(k, slack_for(k)),
+          coordinates_(static_cast<std::size_t>(e_.rows) * parts.prefix),
+          pending_(static_cast<std::size_t>(kGroup) * e_.rows * kPending) {
+        full_.reserve(kGroup * p_.query_panel);
+        prefix_.reserve(kGroup * p_.prefix_panel);
+        unit_.reserve(static_cast<std::size_t>(kGroup) * e_.rows * p_.depth);
+        gathered_.reserve(p_.basis_panel);
+    }
+
+    std::int64_t bad_query = BadRows::kNone, products = 0;
+
+    void run(std::int64_t first, std::int64_t count, float* scores, std::int32_t* ids) {
+        for (std::int64_t q = 0; q < count; q += e_.rows) prepare(first, q, height(q, count));
+        best_.reset(count);
+        std::fill_n(waiting_, count, 0);
+
+        for (std::int64_t n = 0; n < p_.keys.count; n += e_.columns) scan(n, count);
+        for (std::int64_t q = 0; q < count; ++q) {
+            if (waiting_[q]) score(q);
+            if (limits_[q] == kInfinity) {
+                for (std::int32_t i = 0; i < std::min<std::int64_t>(k_, p_.keys.count); ++i)
+                    best_.offer(q, 0.0f, i);
+            }
+            best_.drain(q, scores + (first + q) * k_, ids + (first + q) * k_);
+        }
+    }
+
+  private:
+    int height(std::int64_t q, std::int64_t count) const {
+        return static_cast<int>(std::min<std::int64_t>(e_.rows, count - q));
+    }
+
+    void prepare(std::int64_t first, std::int64_t q, int rows) {
+        float scales[gemm::kMaxRows];
+        for (int i = 0; i < rows; ++i) {
+            const std::int64_t row = first + q + i;
+            if (!scale_of(e_, queries_.data + row * queries_.stride, p_.depth, &scales[i])) {
+                bad_query = std::min(bad_query, row);
+            }
+        }
+        float* panel = full_.get() + q / e_.rows * p_.query_panel;
+        packer_.pack(queries_, scales, nullptr, first + q, rows, e_.rows, panel);
+        p_.project(panel, scales, rows, coordinates_.data(), rests_ + q);
+        float* prefix = prefix_.get() + q / e_.rows * p_.prefix_panel;
+        for (int i = 0; i < rows; ++i) {
+            // A zero query scores 0 with everything: no key is looked at, the first k are its answer.
+            limits_[q + i] = scales[i] == 0 ? kInfinity : -kInfinity;
+            float* unit = unit_.get() + (q + i) * p_.depth;
+            for (std::int64_t d = 0; d < p_.depth; ++d) unit[d] = panel[d * e_.rows + i];
+            const float* from = coordinates_.data() + std::int64_t{i} * p_.prefix;
+            for (int d = 0; d < p_.prefix; ++d) prefix[d * e_.rows + i] = from[d];
+        }
+    }
+
+    // One panel of keys against all queries of the group: first who reaches which key, then their products.
+    void scan(std::int64_t n, std::int64_t count) {
+        alignas(64) float tile[gemm::kMaxRows * gemm::kMaxColumns];
+        std::uint32_t masks[kGroup * gemm::kMaxRows];
+        std::uint32_t reached = 0;
+        const float* panel = p_.prefixes.get() + n / e_.columns * p_.key_panel;
+        for (std::int64_t q = 0; q < count; q += e_.rows) {
+            const int rows = height(q, count);
+            e_.kernels[rows](prefix_.get() + q / e_.rows * p_.prefix_panel, panel, p_.prefix, tile, false);
+            reached |= reach_(tile, rows, rests_ + q, p_.rests.data() + n, limits_ + q, masks + q);
+        }
+        for (; reached; reached &= reached - 1) {
+            const std::int32_t key = static_cast<std::int32_t>(n + std::countr_zero(reached));
+            prefetch(p_.keys, &key, 1, p_.depth);
+        }
+        for (std::int64_t q = 0; q < count; ++q) {
+            for (std::uint32_t mask = masks[q]; mask; mask &= mask - 1) {
+                consider(q, static_cast<std::int32_t>(n + std::countr_zero(mask)));
+            }
+        }
+    }
+
+    void consider(std::int64_t q, std::int32_t key) {
+        ++products;
+        if (p_.scales[key] != kSpecial) {
+            const float* row = p_.keys.data + key * p_.keys.stride;
+            const float about = dot_(unit_.get() + q * p_.depth, row, p_.depth) * p_.scales[key];
+            if (!(about > limits_[q])) return;
+        }
+        pending_[q * kPending + waiting_[q]] = key;
+        if (++waiting_[q] == std::min(kPending, e_.columns)) score(q);
+    }
+
+    // The exact chain for the keys that wait; then the limit follows.
+    void score(std::int64_t q) {
+        float tile[gemm::kMaxColumns], scales[kPending];
+        const std::int32_t* keys = pending_.data() + q * kPending;
+        for (int j = 0; j < waiting_[q]; ++j) scales[j] = p_.scales[keys[j]];
+        packer_.pack(p_.keys, scales, keys, 0, waiting_[q], e_.columns, gathered_.get());
+        const float* row = full_.get() + q / e_.rows * p_.query_panel + q % e_.rows;
+        e_.kernels[1](row, gathered_.get(), p_.depth, tile, false);
+        for (int j = 0; j < waiting_[q]; ++j) best_.offer(q, tile[j], keys[j]);
+        waiting_[q] = 0;
+        best_.tighten(q);
+        limits_[q] = *best_.thresholds(q) - p_.margin;
+    }
+
+    const Parts& p_;
+    const gemm::Engine& e_;
+    Rows queries_;
+    int k_;
+    Reach reach_;
+    Dot dot_;
+    Packer packer_;
+    BestK best_;
+    std::vector<float> coordinates_;
+    std::vector<std::int32_t> pending_;
+    Buffer full_, prefix_, unit_, gathered_;
+    float rests_[kGroup * gemm::kMaxRows], limits_[kGroup * gemm::kMaxRows];
+    int waiting_[kGroup * gemm::kMaxRows];
+};
+
+}  // namespace
+
+BadRows Pruned::search(Rows queries, int k, int threads, float* scores, std::int32_t* ids,
+                       std::int64_t* products) const {
+    const std::int64_t step = std::int64_t{kGroup} * parts_->engine.rows;
+    const int team =
+        static_cast<int>(std::clamp<std::int64_t>((queries.count + step - 1) / step, 1, threads));
+    std::atomic<std::int64_t> next{0}, bad{BadRows::kNone}, made{0};
+    run_team(team, [&](int) {
+        Searcher<Parts> searcher(*parts_, queries, k);
+        for (std::int64_t at; (at = next.fetch_add(step)) < queries.count;) {
+            searcher.run(at, std::min(step, queries.count - at), scores, ids);
+        }
+        lower(bad, searcher.bad_query);
+        made += searcher.products;
+    });
+    *products = made;
+    return {bad, parts_->bad};
+}
+
+}  // namespace radfast::cosine

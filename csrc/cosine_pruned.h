@@ -1,0 +1,38 @@
+// Exact cosine top-k that looks at a prefix of most keys only.
+//
+// With an orthonormal basis of `prefix` rows, a vector x splits into its coordinates p(x) and a rest of
+// length r(x):
+//
+//     <q, k> <= <p(q), p(k)> + r(q) r(k)                                        Cauchy-Schwarz on the rest
+//
+// A key whose bound, plus a margin for rounding, does not exceed the query's k-th best score cannot enter.
+// The others get their full product in any order of summation, and those that still may enter the chain of
+// gemm.h, so that scores and ids are those of search_dense, bit for bit. The first principal directions of
+// the keys make the best basis; where they hold little, nearly every key passes and the plain search is
+// faster.
+#pragma once
+
+#include <memory>
+
+#include "cosine.h"
+
+namespace radfast::cosine {
+
+class Pruned {
+  public:
+    // `keys` must stay alive. basis: (prefix, depth) in C order, rows orthonormal to float precision.
+    Pruned(Rows keys, std::int64_t depth, const float* basis, int prefix);
+    ~Pruned();
+
+    std::int64_t bad_key() const;  // first row that is not finite, or BadRows::kNone
+
+    // As search_dense; *products gets the number of full products made.
+    BadRows search(Rows queries, int k, int threads, float* scores, std::int32_t* ids,
+                   std::int64_t* products) const;
+
+  private:
+    struct Parts;
+    std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace radfast::cosine

@@ -1,0 +1,119 @@
+"""Exact search that reads a prefix of most keys: csrc/cosine_pruned.h, its basis and length from the data.
+
+The basis are the first principal directions of the unit keys. Their number is the one that a sample of keys,
+used as queries, finds cheapest; where none is clearly cheaper than the plain search, or the queries that
+come reach too many keys, the plain search is taken. The answers are the same bits both ways.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from radfast import _core
+from radfast.device import count_threads
+from radfast.errors import UsageError
+from radfast.kernels.cosine import Found, as_rows, cosine_topk, widen
+
+_SAMPLE = 64  # keys that stand in for queries
+_RANK = 10  # k of the sample
+_PRODUCT_COST = 20.0  # one full product of a single pair against one inside a tile; measured 14 to 27
+_OVERHEAD = 8.0  # features that the comparison of a bound costs as much as
+_WORTH = 0.8  # predicted cost below which the prefix is used
+_PROBE = 224  # queries after which the prediction is judged by what happened
+
+
+class PrunedKeys:
+    """Keys made ready for pruned search.
+
+    Parameters
+    ----------
+    keys : array of float (N, F)
+        As for `cosine_topk`; kept, not copied, where it is float32.
+
+    Attributes
+    ----------
+    prefix : int
+        Features of the prefix; 0 where the plain search is used.
+    """
+
+    def __init__(self, keys: Any) -> None:
+        self.keys = as_rows(keys, "[PrunedKeys] keys")
+        self.prefix, basis = _choose(self.keys)
+        self._index = _core.PrunedIndex(self.keys, basis) if self.prefix else None
+
+    def search(self, queries: Any, k: int = 10, *, threads: int = 0) -> Found:
+        """Answer as ``cosine_topk(queries, keys, k)``, bit for bit.
+
+        Parameters
+        ----------
+        queries : array of float (Q, F)
+            As for `cosine_topk`.
+        k : int
+            Answers per query, at least 1.
+        threads : int
+            0 takes all cores.
+
+        Raises
+        ------
+        UsageError
+            As `cosine_topk`.
+        """
+        rows = as_rows(queries, "[PrunedKeys.search] queries")
+        if self._index is None or k < 1 or rows.shape[1] != self.keys.shape[1]:
+            return cosine_topk(rows, self.keys, k, backend="cpu", threads=threads)
+        _check_finite(rows, "queries")
+        room, n_threads = min(k, len(self.keys)), count_threads(threads)
+        parts = []
+        at, end = 0, min(_PROBE, len(rows))
+        while at < len(rows):
+            scores, ids, _, _, products = self._index.search(rows[at:end], room, n_threads)
+            parts.append((scores, ids))
+            share = products / ((end - at) * len(self.keys))
+            at, end = end, len(rows)
+            if at < end and _cost(self.prefix, self.keys.shape[1], share) > 1:
+                parts.append(cosine_topk(rows[at:], self.keys, room, backend="cpu", threads=threads))
+                break
+        if not parts:
+            return cosine_topk(rows, self.keys, k, backend="cpu", threads=threads)
+        return widen(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]), k)
+
+
+def _cost(prefix: int, depth: int, share: float) -> float:
+    """Predict the time against the plain search when `share` of the pairs need a full product."""
+    return (prefix + _OVERHEAD) / depth + share * _PRODUCT_COST
+
+
+def _check_finite(rows: npt.NDArray[np.float32], name: str) -> None:
+    bad = ~np.isfinite(rows).all(axis=1)
+    if bad.any():
+        raise UsageError(f"[cosine_topk] {name} must be finite in float32, row {int(np.argmax(bad))} is not")
+
+
+def _choose(keys: npt.NDArray[np.float32]) -> tuple[int, npt.NDArray[np.float32]]:
+    depth = keys.shape[1]
+    none = 0, np.empty((0, depth), dtype=np.float32)
+    if len(keys) < _SAMPLE or depth < 64:
+        return none
+    _check_finite(keys, "keys")
+    rows = keys.astype(np.float64)
+    norms = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
+    rows /= np.where(norms == 0, 1.0, norms)
+    basis = np.linalg.eigh(rows.T @ rows)[1][:, ::-1]
+    sample = np.linspace(0, len(rows) - 1, _SAMPLE).astype(np.int64)
+    turned = rows @ basis
+    whole = (rows * rows).sum(axis=1)
+    full = rows[sample] @ rows.T
+    needed = np.partition(full, len(rows) - min(_RANK, len(rows)), axis=1)[:, -min(_RANK, len(rows)), None]
+    best = none
+    lowest = _WORTH
+    for prefix in range(32, depth * 3 // 4 + 1, 16):
+        held = turned[:, :prefix]
+        rest = np.sqrt(np.maximum(whole - (held * held).sum(axis=1), 0))
+        bound = held[sample] @ held.T + rest[sample, None] * rest
+        cost = _cost(prefix, depth, float((bound > needed).mean()))
+        if cost < lowest:
+            lowest, best = cost, (prefix, np.ascontiguousarray(basis[:, :prefix].T, dtype=np.float32))
+    return best
