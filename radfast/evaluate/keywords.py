@@ -139,12 +139,14 @@ def _mark_image(
     ours = [_best(words) for words in lists]
     top = [words[0][0] if words else None for words in lists]
     score: dict[str, tuple[float, int]] = {}
+    first: dict[str, int] = {}
     for words in lists:
         for place, (word, value) in enumerate(words):
             key = (-value if value == value else np.inf, place)
             score[word] = min(key, score.get(word, key))
+            first[word] = min(place, first.get(word, place))
     union = sorted(score, key=lambda word: (score[word], word))
-    by_weight = sorted(score, key=lambda word: (min(_place(words, word) for words in lists), word))
+    by_weight = sorted(first, key=lambda word: (first[word], word))
     constant: list[str | None] = [*usual[: len(lists)], *[None] * (len(lists) - len(usual))]
     return (
         _mark(ours, union, window, disease, ranks),
@@ -157,10 +159,6 @@ def _mark_image(
 def _best(words: list[tuple[str, float]]) -> str | None:
     scored = [(value, -place, word) for place, (word, value) in enumerate(words) if value == value]
     return max(scored)[2] if scored else None
-
-
-def _place(words: list[tuple[str, float]], word: str) -> float:
-    return next((place for place, (other, _) in enumerate(words) if other == word), np.inf)
 
 
 def _mark(
