@@ -9,8 +9,9 @@ namespace py = pybind11;
 
 void bind_cpu(py::module_& m) {
     using namespace radfast;
-    m.def("simd", [] { return std::string(name_of(current_simd())); },
-          "Instruction set that kernels use now: 'portable', 'avx2' or 'avx512'.");
+    m.def(
+        "simd", [] { return std::string(name_of(current_simd())); },
+        "Instruction set that kernels use now: 'portable', 'avx2' or 'avx512'.");
     m.def(
         "lower_simd",
         [](const std::string& wanted) {

@@ -33,9 +33,12 @@ Simd lower_simd(Simd wanted) {
 
 const char* name_of(Simd simd) {
     switch (simd) {
-        case Simd::avx512: return "avx512";
-        case Simd::avx2: return "avx2";
-        default: return "portable";
+        case Simd::avx512:
+            return "avx512";
+        case Simd::avx2:
+            return "avx2";
+        default:
+            return "portable";
     }
 }
 

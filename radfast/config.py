@@ -83,6 +83,9 @@ class VectorsConfig(_Section):
     sample: float = Field(1e-4, ge=0)
     min_count: int = Field(3, ge=1)
     epochs: int = Field(5, ge=1)
+    isolated: bool = Field(
+        True, description="disease words outside bi-grams are targets, too; the paper: false"
+    )
     extra_text: tuple[Path, ...] = Field((), description="further text files, one document per line")
 
 
@@ -111,7 +114,9 @@ class VisionConfig(_Section):
     weight_decay: float = Field(5e-4, ge=0)
     patience: int = Field(10, ge=1, description="epochs without a better validation loss before the stop")
     chain: bool = Field(True, description="document -> second -> sentence; false trains all heads at once")
-    vector_loss: Literal["cosine", "sigmoid"] = Field("cosine", description="sigmoid: the paper's cross-entropy")
+    vector_loss: Literal["cosine", "sigmoid"] = Field(
+        "cosine", description="sigmoid: the paper's cross-entropy"
+    )
     min_images: int = Field(20, ge=1, description="topics with fewer images are dropped from the label set")
     split: tuple[float, float, float] = Field((0.85, 0.05, 0.10), description="patients per split")
 

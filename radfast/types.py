@@ -69,7 +69,11 @@ IMAGES = _schema(
     ("bits_stored", _I, "BitsStored"),
     ("window_center", _D, "window center used for the 8-bit picture, modality units (HU for CT)"),
     ("window_width", _D, "window width used, modality units"),
-    ("window_source", _S, "origin of the window: voi | voi_lut | modality_default | percentile | none (colour)"),
+    (
+        "window_source",
+        _S,
+        "origin of the window: voi | voi_lut | modality_default | percentile | none (colour)",
+    ),
     ("path", _S, "file, relative to the archive, forward slashes"),
     ("sha256", _S, "SHA-256 of the file"),
     ("pixel_row", _L, "row of pixels.npy"),

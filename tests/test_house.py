@@ -16,10 +16,10 @@ ROOT = Path(__file__).parents[1]
 HEAVY = ("numba", "torch", "cupy", "tensorrt", "pydicom", "sklearn", "pyarrow", "gensim", "pandas", "scipy")
 
 
-@pytest.mark.parametrize("statement", ["import radfast", "import radfast.cli.commands", "from radfast import device"])
-def test_imports_stay_light(statement: str) -> None:
-    code = f"import sys; {statement}; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+@pytest.mark.parametrize("module", ["radfast", "radfast.cli.commands", "radfast.device"])
+def test_imports_stay_light(module: str) -> None:
+    command = [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert not [name for name in HEAVY if name in loaded]
 
 
@@ -64,6 +64,7 @@ def test_the_house_as_it_stands_keeps_its_contracts() -> None:
 def test_files_stay_short() -> None:
     files = [path for folder in ("radfast", "csrc", "bench", "tests") for path in (ROOT / folder).rglob("*")]
     sources = [path for path in files if path.suffix in {".py", ".cpp", ".h", ".cu", ".cuh"}]
+    sources = [path for path in sources if not path.stem.endswith("_data")]  # generated tables
     long = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in sources}
     assert not {name: lines for name, lines in long.items() if lines > 400}
 

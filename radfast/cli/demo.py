@@ -14,7 +14,7 @@ from radfast.config import load_config
 from radfast.pipeline import Summary, label_archive
 from radfast.pipeline.memo import hash_code
 
-_PATIENTS = 240
+_PATIENTS = 480
 
 
 def run_demo(out: Path, seed: int, threads: int, reporter: Reporter) -> Summary:

@@ -114,6 +114,8 @@ def _find_targets(run: Context) -> dict[str, npt.NDArray[np.float32]]:
             for place in np.flatnonzero((spans[inside, 0] < last) & (spans[inside, 1] > first)):
                 words[place] = ""
         bigrams = vectors.find_bigrams(words, disease)
+        if run.config.vectors.isolated:
+            bigrams += vectors.find_isolated(words, disease)
         name = window_id(link["report_id"], link["sentence_start"])
         of_window[name] = [" ".join(pair) for pair in bigrams]
         targets[name] = vectors.bigram_targets(bigrams, known)

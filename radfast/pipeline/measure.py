@@ -209,8 +209,10 @@ def _vectors(
             predicted, vectors.bigram_targets(pairs, known), targets, groups=groups, **common
         ),
         "bigrams": [
-            {"bigram": pair, "count": count} for pair, count in read_json(run.work / "bigrams.json")[:50]
-        ],
+            {"bigram": pair, "count": count}
+            for pair, count in read_json(run.work / "bigrams.json")
+            if len(set(pair.split(" "))) == 2
+        ][:50],
         "nearest": dict(zip(common_words, nearest.search_words(common_words, _NEAREST), strict=True)),
     }
 
@@ -297,16 +299,22 @@ def _truth(run: Context, links: pa.Table) -> dict[str, Any] | None:
 
 def _provenance(run: Context) -> dict[str, Any]:
     memo = Memo(run.out)
-    records = {path.stem: memo.read(path.stem) for path in sorted(memo.folder.glob("*.json"))}
+    finished = sorted(memo.folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    records = {path.stem: memo.read(path.stem) for path in finished}
     return {
         "run_id": run.run_id,
         "config_hash": store.hash_value(run.config.model_dump(mode="json")),
         "machine": describe_machine(),
-        "stages": {
-            name: {"seconds": record.seconds, "peak_memory_bytes": record.peak_memory}
+        "stages": [
+            {
+                "name": name,
+                "seconds": record.seconds,
+                "peak_memory_bytes": record.peak_memory,
+                "note": record.note,
+            }
             for name, record in records.items()
             if record is not None
-        },
+        ],
     }
 
 

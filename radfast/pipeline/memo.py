@@ -32,6 +32,7 @@ class Record:
     outputs: dict[str, str]
     seconds: float
     peak_memory: int  # bytes
+    note: str  # what came out, in a few words
 
 
 @cache
@@ -118,6 +119,7 @@ class Memo:
             {name: fingerprint(self.out / name) for name in outputs if (self.out / name).exists()},
             round(time.monotonic() - start, 3),
             peak_memory(),
+            note,
         )
         store.write_json(self.folder / f"{stage}.json", record.__dict__)
         return note

@@ -59,8 +59,8 @@ def write_report(run: Context) -> str:
             "platform": machine["platform"],
         },
         stages=[
-            report.StageCost(name, cost["seconds"], cost["peak_memory_bytes"])
-            for name, cost in about["stages"].items()
+            report.StageCost(cost["name"], cost["seconds"], cost["peak_memory_bytes"], cost["note"])
+            for cost in about["stages"]
         ],
     )
     store.write_bytes(run.out / "report.html", report.render_report(metrics, context).encode())

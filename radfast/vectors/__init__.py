@@ -1,6 +1,6 @@
 """Word vectors, disease bi-grams and the keyword index."""
 
-from radfast.vectors.bigrams import bigram_targets, disease_words, find_bigrams
+from radfast.vectors.bigrams import bigram_targets, disease_words, find_bigrams, find_isolated
 from radfast.vectors.keywords import KeywordIndex
 from radfast.vectors.words import WordVectors, train_word_vectors
 
@@ -10,5 +10,6 @@ __all__ = [
     "bigram_targets",
     "disease_words",
     "find_bigrams",
+    "find_isolated",
     "train_word_vectors",
 ]

@@ -73,6 +73,21 @@ def find_bigrams(words: Sequence[str], disease: Collection[str]) -> list[tuple[s
     return list(dict.fromkeys((a, b) for a, b in pairs if a != b and a in disease and b in disease))
 
 
+def find_isolated(words: Sequence[str], disease: Collection[str]) -> list[tuple[str, str]]:
+    """Return each disease word that is in no bi-gram, paired with itself, in order of first appearance.
+
+    The paper ignores these words, and with them every image whose window holds no two disease words side by
+    side: "small pneumothorax" teaches nothing. As a pair with itself such a word is a target like any other.
+
+    Parameters
+    ----------
+    words, disease
+        As in `find_bigrams`.
+    """
+    used = {word for pair in find_bigrams(words, disease) for word in pair}
+    return [(word, word) for word in dict.fromkeys(words) if word in disease and word not in used]
+
+
 def bigram_targets(bigrams: Sequence[tuple[str, str]], vectors: WordVectors) -> npt.NDArray[np.float32]:
     """Return the training target of each bi-gram: the unit vectors of its two words side by side.
 
