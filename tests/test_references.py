@@ -29,6 +29,7 @@ GOLDEN = [
     ("(series #6 image #5, series #8 images #22-36)", [(6, [5]), (8, list(range(22, 37)))]),
     ("(se 3, im 12)", [(3, [12])]),
     ("(3/12)", [(3, [12])]),
+    ("High-grade stenosis at L2-3 (3/8).", [(3, [8])]),
     ("image 14 of series 2", [(2, [14])]),
 ]
 

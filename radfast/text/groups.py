@@ -57,7 +57,8 @@ _PAIR_SPLIT = re.compile(rb"[,;&]|and\s")
 
 # "(3/12)" is also a strength, a score, a count, a time or a day of the year.
 _NOT_A_PAIR = re.compile(
-    rb"strength|power|motor|muscle|reflex|pulse|murmur|scor|scale|grade|gleason|stage|apgar|pain|vision|acuity|involved|"
+    rb"strength|power|motor|muscle|reflex|pulse|murmur|scor|scale|gleason|stage|apgar|pain|vision|acuity|involved|"
+    rb"(?<![-a-z])(?<!high )(?<!low )grade|"  # "high-grade stenosis" grades no pair
     rb"positive|ratio|pressure|\bbp\b|biops|cores|profile|\bgcs\b|orient|flexor|extensor|flexion|extension|abduct|"
     rb"\bdate|\bdays?\b|\bat\s*$|\btime|hours?\b|\ba\.?m\b|\bp\.?m\b|odds|normal\s*$|sensation|quadriceps|biceps|triceps"
 )
