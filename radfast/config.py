@@ -112,6 +112,7 @@ class VisionConfig(_Section):
     head_learning_rate: float = Field(0.001, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0)
+    checkpoint_seconds: float = Field(30.0, ge=0, description="least time between two checkpoints")
     patience: int = Field(10, ge=1, description="epochs without a better validation loss before the stop")
     chain: bool = Field(True, description="document -> second -> sentence; false trains all heads at once")
     vector_loss: Literal["cosine", "sigmoid"] = Field(

@@ -11,7 +11,8 @@ import pytest
 
 from radfast.config import Config, load_config
 from radfast.errors import UsageError
-from radfast.pipeline import label_archive, label_images, resume_run, verify_run
+from radfast.pipeline import label_archive, resume_run, verify_run
+from radfast.pipeline.further import label_images
 from radfast.pipeline.memo import Memo
 from radfast.pipeline.order import NAMES
 from radfast.pipeline.verify import VerificationError
@@ -54,6 +55,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("source")
     make_archive(folder, n_patients=12, seed=5, n_broken=3, threads=2)
+    whole = max((folder / "archive").rglob("I*"), key=lambda path: path.stat().st_size * path.is_file())
+    (folder / "archive" / "half.dcm").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     return folder
 
 
@@ -186,9 +189,9 @@ def test_a_lost_output_is_made_again(finished: Path, stage: str, tmp_path: Path)
 def test_verify_sees_what_was_changed(finished: Path, source: Path, tmp_path: Path) -> None:
     out = tmp_path / "copy"
     shutil.copytree(finished, out)
-    with (out / "labels.parquet").open("ab") as file:
-        file.write(b"x")
-    with pytest.raises(VerificationError, match=r"labels\.parquet was changed"):
+    metrics = out / "metrics.json"
+    metrics.write_text(metrics.read_text("utf-8").replace("1", "2", 1), encoding="utf-8")
+    with pytest.raises(VerificationError, match=r"metrics\.json was changed"):
         verify_run(out)
     added = source / "archive" / "added.dcm"
     added.write_bytes(b"later")

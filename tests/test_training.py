@@ -17,12 +17,21 @@ from radfast.config import VisionConfig
 from radfast.errors import NothingFoundError, UsageError
 from radfast.kernels.cnn import compile
 from radfast.types import LEVELS, SPLITS
-from radfast.vision import LabelSet, TrainedNetwork, build, load_network, predict, save_network, train
+from radfast.vision import (
+    LabelSet,
+    TrainedNetwork,
+    build,
+    load_network,
+    predict,
+    save_network,
+    train,
+)
 from radfast.vision.loader import crop_centre, read_pictures
 from radfast.vision.losses import Targets
 
 SIDE = 72
 CONFIG = VisionConfig(
+    checkpoint_seconds=0,
     network="alexnet",
     width=0.05,
     crop=64,

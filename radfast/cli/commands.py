@@ -168,7 +168,7 @@ def label(
 ) -> None:
     """Label images: those of a run, or with --model and --out any further folder."""
     from radfast.cli.progress import make_reporter
-    from radfast.pipeline import label_images, resume_run
+    from radfast.pipeline import resume_run
 
     reporter = make_reporter(progress)
     if model is None and out is None:
@@ -176,6 +176,8 @@ def label(
     elif model is None or out is None:
         raise UsageError("label: --model and --out go together")
     else:
+        from radfast.pipeline.further import label_images
+
         _finish(label_images(source, model, out, reporter=reporter))
 
 

@@ -1,4 +1,8 @@
-"""The whole system: every stage in its order, resumable to the very same bytes."""
+"""The whole system: every stage in its order, resumable to the very same bytes.
+
+`order` and with it torch, gensim and the rest are imported when a run starts, after the checks at the door: a
+wrong path is told at once.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,23 @@ import json
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from radfast import store
 from radfast.config import Config, load_config, write_toml
 from radfast.errors import UsageError
 from radfast.pipeline.context import Context
-from radfast.pipeline.further import label_images
 from radfast.pipeline.memo import Memo, describe_machine, fingerprint_input, hash_code, open_output
-from radfast.pipeline.order import NAMES, STAGES, Stage
 from radfast.pipeline.verify import Summary, summarize, verify_run
 from radfast.types import no_progress
+
+if TYPE_CHECKING:
+    from radfast.pipeline.order import Stage
 
 __all__ = [
     "Summary",
     "describe_machine",
     "label_archive",
-    "label_images",
     "resume_run",
     "verify_run",
 ]
@@ -129,8 +133,6 @@ def resume_run(
         If `out` holds no run or `last` names no stage.
     """
     out = Path(out)
-    if last not in NAMES:
-        raise UsageError(f"no stage '{last}': choose from {', '.join(NAMES)}")
     inputs, stored = read_run(out)
     config = config or stored
     with open_output(out):
@@ -167,6 +169,10 @@ def _name_run(inputs: _Inputs, config: Config) -> str:
 
 
 def _run_stages(out: Path, inputs: _Inputs, config: Config, last: str, reporter: Reporter) -> Summary:
+    from radfast.pipeline.order import NAMES, STAGES
+
+    if last not in NAMES:
+        raise UsageError(f"no stage '{last}': choose from {', '.join(NAMES)}")
     memo, run_id = Memo(out), _name_run(inputs, config)
     run = Context(inputs.archive, inputs.reports, out, config, run_id, "", reporter.advance)
     seen = store.hash_value([fingerprint_input(inputs.archive), fingerprint_input(inputs.reports)])

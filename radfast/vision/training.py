@@ -61,7 +61,8 @@ def train(
     backend : str
         "cpu", "cuda", or "auto": cuda where torch has it.
     checkpoint : path, optional
-        File written after every epoch; a run of the same settings goes on from it to the same bits (CPU).
+        File written between epochs, ``config.checkpoint_seconds`` apart; a run of the same settings goes on
+        from it to the same bits (CPU).
         One of other settings, or a broken one, is not used and replaced.
     progress : callable
         Called with epochs done and in all.
