@@ -22,10 +22,19 @@ pytestmark = pytest.mark.long
 
 RADFAST = Path(sys.executable).parent / "radfast"
 QUICK = [
-    "archive.picture_size=64", "text.min_df=1", "topics.n_sweeps=50", "vectors.size=16", "vision.width=0.0625",
-    "vision.picture_size=64", "vision.crop=64", "vision.epochs=4", "vision.min_images=2", "findings.min_images=2",
-    "vision.checkpoint_seconds=0", "evaluate.draws=20",
-]  # fmt: skip
+    "archive.picture_size=64",
+    "text.min_df=1",
+    "topics.n_sweeps=50",
+    "vectors.size=16",
+    "vision.width=0.0625",
+    "vision.picture_size=64",
+    "vision.crop=64",
+    "vision.epochs=4",
+    "vision.min_images=2",
+    "vision.checkpoint_seconds=0",
+    "findings.min_images=2",
+    "evaluate.draws=20",
+]
 SETTINGS = [word for setting in QUICK for word in ("--set", setting)]
 
 
@@ -75,7 +84,6 @@ def test_a_run_killed_in_any_stage_ends_with_the_same_content(
                 os.killpg(process.pid, signal.SIGKILL)
                 break
     assert process.returncode == -signal.SIGKILL
-    assert not (out / "stages" / f"{stage}.json").exists()
     result = call("run", source / "archive", "--reports", source / "reports.jsonl", "--out", out, *SETTINGS)
     assert result.returncode == 0, result.stderr
     assert contents(out) == contents(undisturbed)

@@ -27,10 +27,11 @@ def main(arguments: list[str] | None = None) -> None:
         _say(f"radfast: {error}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        _say("radfast: stopped; the same command goes on from the last finished stage")
-        sys.exit(EXIT_INTERRUPTED)
+        code = EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001  (the last door: a traceback may hold patient data)
         sys.exit(_explain(error))
+    if code == EXIT_INTERRUPTED:  # some versions of typer catch Ctrl-C themselves and return this code
+        _say("radfast: stopped; the same command goes on from the last finished stage")
     sys.exit(code or 0)
 
 
