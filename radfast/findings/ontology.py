@@ -11,7 +11,7 @@ from pathlib import Path
 from radfast.errors import UsageError
 
 #: The small ontology that comes with radfast.
-DEFAULT_ONTOLOGY = Path(__file__).parents[1] / "synthetic" / "ontology.obo"
+DEFAULT_ONTOLOGY = Path(__file__).with_name("ontology.obo")
 
 _SCOPES = ("EXACT", "NARROW", "RELATED", "BROAD")
 _SYNONYM = re.compile(r'"((?:[^"\\]|\\.)*)"\s*(.*)', re.DOTALL)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
+
+from radfast.findings.ontology import DEFAULT_ONTOLOGY
 
 #: The ontology file that is shipped with the package.
-ONTOLOGY = Path(__file__).with_name("ontology.obo")
+ONTOLOGY = DEFAULT_ONTOLOGY
 
 _ID = re.compile(r"^id: (\S+)$", re.M)
 _NAME = re.compile(r'^(?:name: (.+)|synonym: "(.+)" EXACT \[\])$', re.M)
