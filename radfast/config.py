@@ -186,6 +186,17 @@ def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> C
         raise UsageError(f"configuration key '{key}'{where}: {what}") from error
 
 
+def resolve_paths(config: Config) -> Config:
+    """Return `config` with absolute paths, so that it holds from any working folder."""
+    values = config.model_dump()
+    for section in values.values():
+        for key, value in section.items() if isinstance(section, dict) else ():
+            if isinstance(value, Path):
+                section[key] = value.resolve()
+    values["vectors"]["extra_text"] = [path.resolve() for path in config.vectors.extra_text]
+    return Config.model_validate(values)
+
+
 def parse_toml_value(text: str) -> Any:
     """Read one TOML value; what is not TOML is taken as a string, so that paths need no quotes."""
     try:

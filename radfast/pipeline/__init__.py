@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from radfast import store
-from radfast.config import Config, load_config, write_toml
+from radfast.config import Config, load_config, resolve_paths, write_toml
 from radfast.errors import UsageError
 from radfast.pipeline.context import Context
 from radfast.pipeline.memo import Memo, describe_machine, fingerprint_input, hash_code, open_output
@@ -151,7 +151,7 @@ def read_run(out: Path) -> tuple[_Inputs, Config]:
 
 
 def _write_run(out: Path, inputs: _Inputs, config: Config) -> None:
-    store.write_bytes(out / "config.toml", write_toml(config).encode())
+    store.write_bytes(out / "config.toml", write_toml(resolve_paths(config)).encode())
     values = {
         "archive": str(inputs.archive.resolve()),
         "reports": str(inputs.reports.resolve()) if inputs.reports else None,
@@ -163,7 +163,12 @@ def _write_run(out: Path, inputs: _Inputs, config: Config) -> None:
 
 
 def _name_run(inputs: _Inputs, config: Config) -> str:
-    settings = config.model_dump(mode="json", exclude={"threads"})
+    """Name a run by settings and inputs, wherever these and the output lie."""
+    settings = config.model_dump(exclude={"threads", "evaluate"})
+    for section in settings.values():
+        for key, value in section.items() if isinstance(section, dict) else ():
+            if isinstance(value, Path):
+                section[key] = value.name
     names = [inputs.archive.name, inputs.reports.name if inputs.reports else ""]
     return store.hash_value([settings, names])[:12]
 
