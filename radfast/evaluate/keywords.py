@@ -49,7 +49,8 @@ def score_keywords(
 ) -> dict[str, Any]:
     """Score the keywords of N images: definitions A, B, C and recall@K, with baselines and intervals.
 
-    Of each level's list the word with the highest score is the keyword (ties: the heavier word). Then
+    Of each level's list the word with the highest score is the keyword (ties: the heavier word); a word that
+    an earlier level has given is passed over, as in the descriptions, and so in the topic baseline. Then
 
     - A ``image_hit_rate``: share of images with at least one keyword in the window;
       ``image_hit_rate_possible`` the same over images whose window holds a word that could be hit at all;
@@ -136,8 +137,9 @@ def _mark_image(
     disease: frozenset[str],
     ranks: Sequence[int],
 ) -> tuple[_Marks, ...]:
-    ours = [_best(words) for words in lists]
-    top = [words[0][0] if words else None for words in lists]
+    scored = [[pair for pair in words if pair[1] == pair[1]] for words in lists]  # NaN: no vector
+    ours = _choose([sorted(words, key=lambda pair: -pair[1]) for words in scored])
+    top = _choose(lists)
     score: dict[str, tuple[float, int]] = {}
     first: dict[str, int] = {}
     for words in lists:
@@ -156,9 +158,12 @@ def _mark_image(
     )
 
 
-def _best(words: list[tuple[str, float]]) -> str | None:
-    scored = [(value, -place, word) for place, (word, value) in enumerate(words) if value == value]
-    return max(scored)[2] if scored else None
+def _choose(lists: list[list[tuple[str, float]]]) -> list[str | None]:
+    """Take the first word of each level's list that no earlier level has given."""
+    taken: list[str | None] = []
+    for words in lists:
+        taken.append(next((word for word, _ in words if word not in taken), None))
+    return taken
 
 
 def _mark(
