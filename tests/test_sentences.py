@@ -133,14 +133,13 @@ def test_odd_input() -> None:
         split_sentences(3)  # type: ignore[arg-type]
 
 
-def test_time_is_linear() -> None:
-    import time
-
+@pytest.mark.timeout(30)
+def test_hostile_text_ends() -> None:
+    """The limit is the test's time-out: quadratic time would take minutes."""
     for piece in (b"(a. ", b"a.", b"1. ", b"A:", b"A\n", b"-", b"A ", b"_" * 64, b"a\r"):
         text = piece * (400_000 // len(piece))
-        start = time.perf_counter()
-        split_sentences(text)
-        assert time.perf_counter() - start < 2, piece
+        spans = split_sentences(text)
+        assert (spans[:, 0] < spans[:, 1]).all(), piece
 
 
 def test_quality_on_annotated_reports(data: Path) -> None:
