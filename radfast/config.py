@@ -143,7 +143,9 @@ class Config(_Section):
 
     seed: int = Field(0, ge=0)
     threads: int = Field(0, ge=0, description="0 takes all cores")
-    backend: Literal["auto", "cpu", "cuda"] = "auto"
+    backend: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where networks are trained; the other kernels have a CPU form only"
+    )
     archive: ArchiveConfig = ArchiveConfig()
     text: TextConfig = TextConfig()
     topics: TopicsConfig = TopicsConfig()

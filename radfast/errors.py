@@ -25,7 +25,3 @@ class CannotWriteError(RadfastError):
     """The output folder cannot be written."""
 
     exit_code = 5
-
-
-class RadfastWarning(UserWarning):
-    """Something was done otherwise than asked, and the run goes on."""
