@@ -1,1 +1,1 @@
-"""Benchmarks: each case once in cases.py, timed alone or in turn with a peer."""
+"""Benchmarks: each case once in cases_<kernel>.py, timed alone or in turn with a peer."""

@@ -1,0 +1,57 @@
+"""Collapsed Gibbs LDA."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import radfast as rf
+from bench.case import Case
+
+
+def _make_counts(documents: int, tokens: int, words: int, topics: int) -> dict[str, Any]:
+    """Draw a corpus from an LDA of `topics` topics with Zipf-like words."""
+    import scipy.sparse as sp
+
+    random = np.random.default_rng(2)
+    zipf = 1.0 / np.arange(1, words + 1)
+    phi = random.dirichlet(zipf * 20, topics)
+    theta = random.dirichlet(np.full(topics, 0.1), documents)
+    counts = np.stack([random.multinomial(tokens // documents, weights @ phi) for weights in theta])
+    return {"counts": sp.csr_matrix(counts.astype(np.int64)), "topics": topics, "sweeps": 10}
+
+
+def _fit_topics(state: dict[str, Any]) -> rf.LDA:
+    model = rf.LDA(state["topics"], alpha=0.1, n_sweeps=state["sweeps"], random_state=0)
+    return model.fit(state["counts"])
+
+
+def _check_topics(state: dict[str, Any], model: rf.LDA) -> None:
+    assert np.allclose(model.components_.sum(axis=1), 1, atol=1e-4)
+    trace = np.asarray(model.log_likelihood_).ravel()
+    assert trace[-1] > trace[0]
+
+
+def _fit_tomotopy(state: dict[str, Any]) -> Any:
+    import tomotopy
+
+    model = tomotopy.LDAModel(k=state["topics"], alpha=0.1, eta=0.01, seed=0)
+    for row in state["counts"]:
+        model.add_doc(np.repeat(row.indices, row.data).astype(str).tolist())
+    model.train(state["sweeps"])
+    return model
+
+
+CASES = (
+    Case(
+        name="gibbs-80",
+        sizes={"documents": 5_000, "tokens": 600_000, "words": 10_000, "topics": 80},
+        unit="tokens",
+        set_up=_make_counts,
+        work=_fit_topics,
+        count=lambda state: float(state["counts"].sum()) * state["sweeps"],
+        check=_check_topics,
+        peers={"tomotopy": _fit_tomotopy},
+    ),
+)
