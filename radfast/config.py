@@ -126,6 +126,9 @@ class DescribeConfig(_Section):
     """Keywords."""
 
     top_words: int = Field(50, ge=1, description="candidates per predicted topic")
+    diversity: float = Field(
+        0.5, ge=0, description="how much nearness to keywords already given counts against a word; 0: not"
+    )
     ranks: tuple[int, ...] = (1, 5, 10, 20)
 
 

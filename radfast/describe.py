@@ -7,9 +7,11 @@ top words the one with the highest cosine to either half is given: three words p
   ontology.
 - A word is given once per image. Levels choose in the order document, second, sentence; where a word was
   taken by an earlier level the next best follows.
+- Near-synonyms of one word say little more than the word. So from the second word on the choice is by
+  cosine - diversity * max(0, highest cosine to a word already given); diversity 0 is the original rule.
 - A level without a topic (-1) or whose topic has no word left gives nothing.
 
-Source: Shin et al., CVPR 2015.
+Source: Shin et al., CVPR 2015; diversity: Carbonell and Goldstein, SIGIR 1998 (maximal marginal relevance).
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from radfast.kernels.cosine.halves import cosine_topk_halves
 from radfast.types import DESCRIPTIONS, LEVELS, Progress, no_progress
 
 _BATCH = 1 << 16  # images scored at a time: bounds the memory beside the table
+_GATHERED_BYTES = 1 << 25  # vectors of candidate words in memory at a time
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,12 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Ranking:
-    """Candidates of all levels together, ranked per image; ids are rows of the word vectors."""
+class Keywords:
+    """Words chosen for N images, per level in order; ids are rows of the word vectors."""
 
-    scores: npt.NDArray[np.float32]  # (N, k), minus infinity in free places
-    ids: npt.NDArray[np.int32]  # (N, k), -1 in free places
-    half: npt.NDArray[np.int8]  # (N, k), -1 in free places
+    ids: npt.NDArray[np.int32]  # (N, 3, per_level), -1 in free places
+    scores: npt.NDArray[np.float32]  # (N, 3, per_level), cosine to the nearer half, minus infinity where free
+    half: npt.NDArray[np.int8]  # (N, 3, per_level), -1 where free
 
 
 def describe_images(
@@ -64,6 +67,7 @@ def describe_images(
     run_id: str,
     model_hash: str,
     per_level: int = 1,
+    diversity: float = 0.5,
     disease_only: bool = True,
     threads: int = 0,
     progress: Progress = no_progress,
@@ -92,6 +96,8 @@ def describe_images(
         Provenance of every row.
     per_level : int
         Words per level, at least 1.
+    diversity : float
+        How much nearness to words already given counts against a word, at least 0.
     disease_only : bool
         Take words of the ontology only.
     threads : int
@@ -111,39 +117,40 @@ def describe_images(
     UsageError
         If shapes disagree or a topic has no list of words.
     """
-    if per_level < 1:
-        raise UsageError(f"[describe_images] per_level must be at least 1, is {per_level}")
-    levels, rows, keys = _check("describe_images", image_ids, topics, predicted, topic_words, words, vectors)
-    lists = [_lists(level, words, disease if disease_only else None) for level in topic_words]
     columns: dict[str, list[Any]] = {name: [] for name in DESCRIPTIONS.names}
     is_disease = [word in disease for word in words]
+    levels, rows = np.asarray(topics, dtype=np.int32), as_rows(predicted, "[describe_images] predicted")
+    if not len(levels) == len(rows) == len(image_ids):
+        raise UsageError(
+            f"[describe_images] topics and predicted need a row for each of the {len(image_ids)} images, "
+            f"have {len(levels)} and {len(rows)}"
+        )
     for start in range(0, len(rows), _BATCH):
         batch = slice(start, start + _BATCH)
-        chosen = [
-            cosine_topk_halves(
-                rows[batch],
-                keys,
-                per_level * (place + 1),  # as many as earlier levels may have taken, and its own
-                candidates=(*lists[place], levels[batch, place]),
-                threads=threads,
-            )
-            for place in range(len(LEVELS))
-        ]
+        chosen = choose_keywords(
+            levels[batch],
+            rows[batch],
+            topic_words,
+            words,
+            vectors,
+            keep=disease if disease_only else None,
+            per_level=per_level,
+            diversity=diversity,
+            threads=threads,
+        )
         for n, image_id in enumerate(image_ids[batch]):
             found = evidence.get(image_id)
-            taken: set[int] = set()
-            for level, (scores, ids, half) in zip(LEVELS, chosen, strict=True):
-                free = [j for j, i in enumerate(ids[n].tolist()) if i >= 0 and i not in taken][:per_level]
-                for j in free:
-                    word_id = int(ids[n, j])
-                    taken.add(word_id)
+            for place, level in enumerate(LEVELS):
+                for j, word_id in enumerate(chosen.ids[n, place].tolist()):
+                    if word_id < 0:
+                        continue
                     span = None if found is None else _locate(words[word_id], found)
                     values = (
                         image_id,
                         level,
                         words[word_id],
-                        float(scores[n, j]),
-                        int(half[n, j]),
+                        float(chosen.scores[n, place, j]),
+                        int(chosen.half[n, place, j]),
                         is_disease[word_id],
                         None if found is None else span is not None,
                         None if found is None else found.report_id,
@@ -159,25 +166,24 @@ def describe_images(
     return pa.Table.from_pydict(columns, schema=DESCRIPTIONS)
 
 
-def rank_candidates(
+def choose_keywords(
     topics: Any,
     predicted: Any,
     topic_words: Sequence[Sequence[Sequence[str]]],
     words: Sequence[str],
     vectors: Any,
-    k: int,
     *,
     keep: Collection[str] | None = None,
+    per_level: int = 1,
+    diversity: float = 0.5,
     threads: int = 0,
-) -> Ranking:
-    """Rank the union of the candidates of all three levels, for recall at K.
+) -> Keywords:
+    """Choose the keywords of N images.
 
     Parameters
     ----------
-    topics, predicted, topic_words, words, vectors
+    topics, predicted, topic_words, words, vectors, per_level, diversity
         As in `describe_images`.
-    k : int
-        Words per image.
     keep : set of str, optional
         Candidates must be among these, for example the words of the ontology.
     threads : int
@@ -185,49 +191,94 @@ def rank_candidates(
 
     Returns
     -------
-    Ranking
-        Best first; equal cosines by smaller row.
+    Keywords
+        Of words of equal standing the one with the higher cosine, then the smaller row.
 
     Raises
     ------
     UsageError
-        If shapes disagree or a topic has no list of words.
+        If shapes disagree, a topic has no list of words, or an option is out of range.
     """
-    n_images = len(np.asarray(topics))
-    levels, rows, keys = _check(
-        "rank_candidates", range(n_images), topics, predicted, topic_words, words, vectors
+    if per_level < 1:
+        raise UsageError(f"[choose_keywords] per_level must be at least 1, is {per_level}")
+    if not 0 <= diversity < np.inf:
+        raise UsageError(f"[choose_keywords] diversity must be at least 0, is {diversity}")
+    levels, rows, keys = _check(topics, predicted, topic_words, words, vectors)
+    units = keys / np.maximum(np.linalg.norm(keys, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    diversity *= len(units) > 0  # without a vector there is nothing to be near to
+    shape = (len(rows), len(LEVELS) * per_level)
+    chosen = Keywords(
+        np.full(shape, -1, np.int32), np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int8)
     )
-    lists = [_lists(level, words, keep) for level in topic_words]
-    # Images with the same three topics share one list.
-    triples, group = np.unique(levels, axis=0, return_inverse=True)
-    parts = [
-        np.unique(np.concatenate([_one(*lists[place], topic) for place, topic in enumerate(triple)]))
-        for triple in triples.tolist()
-    ]
-    indptr = np.zeros(len(parts) + 1, dtype=np.int64)
-    np.cumsum([len(part) for part in parts], out=indptr[1:])
-    ids = np.concatenate(parts) if parts else np.empty(0, dtype=np.int32)
-    candidates = (indptr, ids, group.reshape(-1))
-    return Ranking(*cosine_topk_halves(rows, keys, k, candidates=candidates, threads=threads))
+    for place, level in enumerate(topic_words):
+        indptr, ids = _lists(level, words, keep)
+        # Without diversity only words taken earlier can stand before the best free ones.
+        k = int(np.diff(indptr).max(initial=1)) if diversity else per_level * (place + 1)
+        found = cosine_topk_halves(
+            rows, keys, max(k, 1), candidates=(indptr, ids, levels[:, place]), threads=threads
+        )
+        step = max(_GATHERED_BYTES // (k * units.itemsize * units.shape[1]), 1) if units.size else len(rows)
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            columns = slice(place * per_level, (place + 1) * per_level)
+            _take_words(chosen, part, columns, tuple(table[part] for table in found), units, diversity)
+    by_level = (len(rows), len(LEVELS), per_level)
+    return Keywords(
+        chosen.ids.reshape(by_level), chosen.scores.reshape(by_level), chosen.half.reshape(by_level)
+    )
+
+
+def _take_words(
+    chosen: Keywords,
+    part: slice,
+    columns: slice,
+    found: tuple[npt.NDArray[Any], ...],
+    units: npt.NDArray[np.float32],
+    diversity: float,
+) -> None:
+    """Fill `columns` of images `part` from candidates (N, k), best first, greedily."""
+    scores, ids, half = found
+    given = chosen.ids[part]
+    free = ids >= 0
+    near = np.zeros_like(scores)  # highest cosine to a word already given
+    vectors = units[ids] if diversity else units[:0]
+    everyone = np.arange(len(ids))
+
+    def mark(word: npt.NDArray[np.int32]) -> None:
+        """Take note of one word given per image, -1 for none."""
+        free[ids == word[:, None]] = False
+        if diversity:
+            cosines = np.einsum("nkf,nf->nk", vectors, units[word])
+            np.maximum(near, cosines, out=near, where=(word >= 0)[:, None])
+
+    for column in range(columns.start):
+        mark(given[:, column])
+    for column in range(columns.start, columns.stop):
+        value = np.where(free, scores - np.float32(diversity) * near, -np.inf)
+        best = value.argmax(axis=1)
+        there = free[everyone, best]
+        given[:, column] = np.where(there, ids[everyone, best], -1)
+        chosen.scores[part, column] = np.where(there, scores[everyone, best], -np.inf)
+        chosen.half[part, column] = np.where(there, half[everyone, best], -1)
+        mark(given[:, column])
 
 
 def _check(
-    name: str,
-    image_ids: Sequence[Any],
     topics: Any,
     predicted: Any,
     topic_words: Sequence[Sequence[Sequence[str]]],
     words: Sequence[str],
     vectors: Any,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    name = "choose_keywords"
     levels = np.asarray(topics, dtype=np.int32)
     rows, keys = as_rows(predicted, f"[{name}] predicted"), as_rows(vectors, f"[{name}] vectors")
     if len(topic_words) != len(LEVELS):
         raise UsageError(f"[{name}] topic_words must have {len(LEVELS)} levels, has {len(topic_words)}")
-    if levels.shape != (len(image_ids), len(LEVELS)) or len(rows) != len(image_ids):
+    if levels.shape != (len(rows), len(LEVELS)):
         raise UsageError(
-            f"[{name}] topics must have shape ({len(image_ids)}, {len(LEVELS)}) and predicted as many rows, "
-            f"have {levels.shape} and {len(rows)}"
+            f"[{name}] topics must have shape ({len(rows)}, {len(LEVELS)}), one row for each of predicted, "
+            f"have {levels.shape}"
         )
     if len(words) != len(keys):
         raise UsageError(f"[{name}] {len(words)} words but {len(keys)} vectors")
@@ -249,10 +300,6 @@ def _lists(
     indptr = np.zeros(len(ids) + 1, dtype=np.int64)
     np.cumsum([len(one) for one in ids], out=indptr[1:])
     return indptr, np.array([i for one in ids for i in one], dtype=np.int32)
-
-
-def _one(indptr: npt.NDArray[np.int64], ids: npt.NDArray[np.int32], topic: int) -> npt.NDArray[np.int32]:
-    return ids[indptr[topic] : indptr[topic + 1]] if topic >= 0 else ids[:0]
 
 
 @lru_cache(maxsize=1 << 14)

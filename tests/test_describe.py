@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radfast.describe import Evidence, describe_images, rank_candidates
+from radfast.describe import Evidence, choose_keywords, describe_images
 from radfast.errors import UsageError
 from radfast.kernels.cosine import reference
 from radfast.types import DESCRIPTIONS
@@ -101,9 +101,31 @@ def test_evidence_tells_the_bytes_of_the_word() -> None:
     assert effusion["report_id"] == "r1"
 
 
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**6), k=st.integers(1, 20))
-def test_ranking_is_that_of_the_union(seed: int, k: int) -> None:
+def choose_plainly(
+    best: np.ndarray, similar: np.ndarray, lists: list[list[int]], per_level: int, diversity: float
+) -> list[list[int]]:
+    """Choose for one image in plain loops: best cosine less `diversity` times nearness to a given word."""
+    given: list[int] = []
+    levels = []
+    for ids in lists:
+        level: list[int] = []
+        for _ in range(per_level):
+            free = [i for i in ids if i not in given]
+            if not free:
+                break
+            value = {i: best[i] - diversity * max([0.0, *(similar[i, w] for w in given)]) for i in free}
+            word = max(free, key=lambda i: value[i])
+            given.append(word)
+            level.append(word)
+        levels.append(level + [-1] * (per_level - len(level)))
+    return levels
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6), per_level=st.integers(1, 3), diversity=st.sampled_from([0.0, 0.3, 0.5, 1.5])
+)
+def test_choice_is_that_of_plain_loops(seed: int, per_level: int, diversity: float) -> None:
     rng = np.random.default_rng(seed)
     words = [f"w{i}" for i in range(12)]
     vectors = rng.standard_normal((12, 5), dtype=np.float32)
@@ -111,27 +133,47 @@ def test_ranking_is_that_of_the_union(seed: int, k: int) -> None:
     topics = np.stack([rng.integers(-1, n, 9) for n in (2, 4, 3)], axis=1)
     predicted = rng.standard_normal((9, 10), dtype=np.float32)
     keep = {f"w{i}" for i in range(0, 12, 2)} if seed % 2 else None
-    ranking = rank_candidates(topics, predicted, topic_words, words, vectors, k, keep=keep)
+    chosen = choose_keywords(
+        topics, predicted, topic_words, words, vectors, keep=keep, per_level=per_level, diversity=diversity
+    )
     tables = [reference.cosines(predicted[:, :5], vectors), reference.cosines(predicted[:, 5:], vectors)]
-    best = np.maximum(*tables)
+    best, similar = np.maximum(*tables), reference.cosines(vectors, vectors)
     for n in range(9):
-        union = {
-            w for level in range(3) if topics[n, level] >= 0 for w in topic_words[level][topics[n, level]]
-        }
-        expected = [
-            i for i in np.argsort(-best[n]) if words[i] in union and (keep is None or words[i] in keep)
+        lists = [
+            sorted(
+                {words.index(w) for w in topic_words[level][topic] if keep is None or w in keep}
+                if (topic := topics[n, level]) >= 0
+                else set()
+            )
+            for level in range(3)
         ]
-        there = ranking.ids[n] >= 0
-        assert ranking.ids[n][there].tolist() == expected[:k]
-        np.testing.assert_allclose(ranking.scores[n][there], best[n][expected[:k]], atol=1e-6)
-        assert ranking.half[n][there].tolist() == [
-            int(tables[1][n, i] > tables[0][n, i]) for i in expected[:k]
-        ]
+        expected = choose_plainly(best[n], similar, lists, per_level, diversity)
+        assert chosen.ids[n].tolist() == expected
+        there = chosen.ids[n] >= 0
+        np.testing.assert_allclose(chosen.scores[n][there], best[n][chosen.ids[n][there]], atol=1e-6)
+        nearer = (tables[1] > tables[0])[n]
+        assert chosen.half[n][there].tolist() == nearer[chosen.ids[n][there]].astype(int).tolist()
+        assert np.isneginf(chosen.scores[n][~there]).all()
+        assert (chosen.half[n][~there] == -1).all()
 
 
-def test_ranking_of_no_images() -> None:
-    ranking = rank_candidates(np.empty((0, 3), dtype=int), np.empty((0, 10)), TOPICS, WORDS, VECTORS, 5)
-    assert ranking.ids.shape == (0, 5)
+def test_a_near_synonym_gives_way_to_another_thing() -> None:
+    words = ["mass", "masses", "cyst"]
+    vectors = np.array([[1, 0, 0], [0.99, 0.14, 0], [0, 0, 1]], dtype=np.float32)
+    predicted = np.array([[1, 0, 0.5, 1, 0, 0.5]], dtype=np.float32)
+    lists = [[words], [words], [[]]]
+    options: dict[str, Any] = {"topic_words": lists, "words": words, "vectors": vectors}
+    topics = np.zeros((1, 3), dtype=int)
+    for diversity, second in ((0.0, 1), (0.5, 2)):
+        chosen = choose_keywords(topics, predicted, **options, diversity=diversity)
+        assert chosen.ids[0, :, 0].tolist() == [0, second, -1]
+
+
+def test_no_images_and_no_words() -> None:
+    chosen = choose_keywords(np.empty((0, 3), dtype=int), np.empty((0, 10)), TOPICS, WORDS, VECTORS)
+    assert chosen.ids.shape == (0, 3, 1)
+    chosen = choose_keywords(np.zeros((2, 3), dtype=int), np.ones((2, 10)), TOPICS, [], np.empty((0, 5)))
+    assert (chosen.ids == -1).all()
 
 
 def test_what_does_not_fit_is_named() -> None:
@@ -144,7 +186,23 @@ def test_what_does_not_fit_is_named() -> None:
         describe([[0, 0, 0]], vector, per_level=0)
     with pytest.raises(UsageError, match="twice the 5 features"):
         describe([[0, 0, 0]], np.ones((1, 9)))
+    topics = np.zeros((1, 3), dtype=int)
     with pytest.raises(UsageError, match="3 levels, has 2"):
-        rank_candidates(np.zeros((1, 3), dtype=int), vector, TOPICS[:2], WORDS, VECTORS, 5)
+        choose_keywords(topics, vector, TOPICS[:2], WORDS, VECTORS)
     with pytest.raises(UsageError, match="4 words but 5 vectors"):
-        rank_candidates(np.zeros((1, 3), dtype=int), vector, TOPICS, WORDS[:4], VECTORS, 5)
+        choose_keywords(topics, vector, TOPICS, WORDS[:4], VECTORS)
+    with pytest.raises(UsageError, match="diversity must be at least 0, is -1"):
+        choose_keywords(topics, vector, TOPICS, WORDS, VECTORS, diversity=-1)
+    with pytest.raises(UsageError, match="a row for each of the 1 images, have 2 and 1"):
+        describe_images(
+            ["a"],
+            np.zeros((2, 3), dtype=int),
+            vector,
+            TOPICS,
+            WORDS,
+            VECTORS,
+            DISEASE,
+            {},
+            run_id="",
+            model_hash="",
+        )

@@ -28,15 +28,18 @@ _LEVELS = {
 }
 _DISEASE = {"mass", "cyst", "edema"}
 _WINDOWS = [{"mass", "lung", "of"}, {"liver", "without"}]
+_GIVEN = {
+    "ontology": [["mass", "edema"], ["cyst", None]],
+    "unfiltered": [["mass", "edema"], ["liver", "cyst"]],
+}
 _FREQUENT = ["of", "cyst", "mass", "liver"]
 
 
 def test_keywords_by_hand() -> None:
-    got = as_json(evaluate.score_keywords(_LEVELS, _WINDOWS, _DISEASE, _FREQUENT, ranks=(1, 2)))
+    got = as_json(evaluate.score_keywords(_LEVELS, _GIVEN, _WINDOWS, _DISEASE, _FREQUENT, ranks=(1, 2)))
     value = {
         m: {k: v["value"] for k, v in got["unfiltered"][m].items() if "value" in v} for m in got["unfiltered"]
     }
-    # Image 0 chooses mass, edema; image 1 chooses liver, cyst.
     assert value["radfast"] == {
         "image_hit_rate": 1.0,
         "image_hit_rate_possible": 1.0,
@@ -70,7 +73,8 @@ def test_random_baseline_is_its_expectation() -> None:
     words = [f"w{i}" for i in range(8)]
     window = {"w1", "w4", "w5"}
     lists = {"a": [[(w, 0.0) for w in words[:5]]], "b": [[(w, 0.0) for w in words[3:]]]}
-    got = evaluate.score_keywords(lists, [window], set(words), [], ranks=(3,))["unfiltered"][
+    given = {key: [[None, None]] for key in ("ontology", "unfiltered")}
+    got = evaluate.score_keywords(lists, given, [window], set(words), [], ranks=(3,))["unfiltered"][
         "random_candidate"
     ]
     trials = 20000
@@ -82,7 +86,8 @@ def test_random_baseline_is_its_expectation() -> None:
 
 
 def test_keywords_edges() -> None:
-    got = as_json(evaluate.score_keywords({"a": [[], []]}, [None, {"x"}], {"x"}, [], ranks=(1,)))
+    given = {key: [[None], [None]] for key in ("ontology", "unfiltered")}
+    got = as_json(evaluate.score_keywords({"a": [[], []]}, given, [None, {"x"}], {"x"}, [], ranks=(1,)))
     ours = got["ontology"]["radfast"]
     assert got["n_images"] == 1
     assert ours["image_hit_rate"]["value"] == 0.0
@@ -90,9 +95,12 @@ def test_keywords_edges() -> None:
     assert ours["level_recall"]["a"]["value"] is None
     for bad in ({"a": [[]]}, {}):
         with pytest.raises(UsageError, match="score_keywords"):
-            evaluate.score_keywords(bad, [None, None], {"x"}, [])
+            evaluate.score_keywords(bad, given, [None, None], {"x"}, [])
+    for short in ([[None]], [[None], []]):
+        with pytest.raises(UsageError, match="given 'unfiltered' needs 2 lists of 1 words"):
+            evaluate.score_keywords({"a": [[], []]}, {**given, "unfiltered": short}, [None, None], {"x"}, [])
     with pytest.raises(UsageError, match="ranks"):
-        evaluate.score_keywords({"a": [[]]}, [None], {"x"}, [], ranks=(0,))
+        evaluate.score_keywords({"a": [[], []]}, given, [None, None], {"x"}, [], ranks=(0,))
 
 
 # findings

@@ -110,10 +110,10 @@ def make_metrics(context: ReportContext) -> dict[str, Any]:
     scores = rng.random((60, 3))
     scores[np.arange(60), target] += 0.4
     patients = np.arange(60) // 2
-    score = evaluate.score_classification(
-        target, scores, names=["document 0", "1", "2"], groups=patients, draws=50
-    )
+    classes = ["document 0", "1", "2"]
+    score = evaluate.score_classification(target, scores, names=classes, groups=patients, draws=50)
     words = {level: [[("mass", 0.9), ("lung", 0.1)]] * 8 for level in ("document", "second", "sentence")}
+    given = {name: [["mass", None, None]] * 8 for name in ("ontology", "unfiltered")}
     diseases = (rng.random((60, 2)) > 0.6).astype(int)
     names = ["mass present", "effusion absent"]
     return {
@@ -128,7 +128,7 @@ def make_metrics(context: ReportContext) -> dict[str, Any]:
         },
         "classification": dict.fromkeys(("document", "second", "sentence"), score),
         "vectors": evaluate.score_vectors(rng.normal(size=(9, 4)), np.eye(4), [[i % 4] for i in range(9)]),
-        "keywords": evaluate.score_keywords(words, [{"mass"}, {"liver"}] * 4, {"mass"}, ["liver", "mass"]),
+        "keywords": evaluate.score_keywords(words, given, [{"mass"}, {"liver"}] * 4, {"mass"}, ["liver"]),
         "findings": {"present": 12, "absent": 12},
         "truth": {
             "links": evaluate.score_links(context.links, context.links),
@@ -292,7 +292,7 @@ def test_metrics_of_empty_inputs() -> None:
         "label_set": {"levels": {"document": evaluate.class_counts([], [])}, "splits": {}},
         "classification": {"document": evaluate.score_classification([], nothing)},
         "vectors": evaluate.score_vectors(np.zeros((0, 3)), np.zeros((0, 3)), []),
-        "keywords": evaluate.score_keywords({"document": []}, [], [], []),
+        "keywords": evaluate.score_keywords({"document": []}, {"ontology": [], "unfiltered": []}, [], [], []),
         "truth": {
             "links": evaluate.precision_recall_f([], []),
             "findings": evaluate.score_assertions(_EMPTY["findings"], _EMPTY["findings"]),

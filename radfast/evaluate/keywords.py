@@ -20,6 +20,7 @@ from radfast.evaluate.intervals import estimate_ratios
 #: Words of one predicted topic, heaviest first, each with its score (NaN: the word has no vector).
 Candidates = Sequence[tuple[str, float]]
 
+FILTERS = ("ontology", "unfiltered")
 METHODS = ("radfast", "frequent_words", "topic_top_word", "random_candidate")
 
 
@@ -38,6 +39,7 @@ class _Marks:
 
 def score_keywords(
     candidates: Mapping[str, Sequence[Candidates]],
+    given: Mapping[str, Sequence[Sequence[str | None]]],
     windows: Sequence[Collection[str] | None],
     disease_words: Collection[str],
     frequent: Sequence[str],
@@ -49,8 +51,7 @@ def score_keywords(
 ) -> dict[str, Any]:
     """Score the keywords of N images: definitions A, B, C and recall@K, with baselines and intervals.
 
-    Of each level's list the word with the highest score is the keyword (ties: the heavier word); a word that
-    an earlier level has given is passed over, as in the descriptions, and so in the topic baseline. Then
+    The keywords are those `given`, one per level, each once per image. Then
 
     - A ``image_hit_rate``: share of images with at least one keyword in the window;
       ``image_hit_rate_possible`` the same over images whose window holds a word that could be hit at all;
@@ -62,14 +63,17 @@ def score_keywords(
       with such a word only).
 
     Baselines: ``frequent_words`` gives every image the most frequent disease words; ``topic_top_word`` gives
-    the heaviest word of each predicted topic, no vector; ``random_candidate`` draws evenly, its expectation
-    is computed exactly. Each is scored ``ontology`` (candidates and window words that are disease words only)
-    and ``unfiltered``.
+    the heaviest word of each predicted topic that no earlier level has given, no vector;
+    ``random_candidate`` draws evenly, its expectation is computed exactly. Each is scored ``ontology``
+    (candidates and window words that are disease words only) and ``unfiltered``.
 
     Parameters
     ----------
     candidates : mapping of level to N lists of (word, score)
         Words of the topic predicted at that level, heaviest first; the list may be empty.
+    given : mapping of "ontology" and "unfiltered" to N lists of str
+        Keywords of each image, one per level in the order of `candidates`, None for none: chosen among
+        disease words and among all.
     windows : sequence of N collections of str
         Words of the citing window; None where no sentence cites the image, which then takes no part.
     disease_words : collection of str
@@ -99,6 +103,11 @@ def score_keywords(
     n = len(windows)
     if not levels or any(len(lists) != n for lists in candidates.values()):
         raise UsageError(f"[score_keywords] every level needs one list for each of the {n} windows")
+    for name in FILTERS:
+        if len(given[name]) != n or any(len(words) != len(levels) for words in given[name]):
+            raise UsageError(
+                f"[score_keywords] given {name!r} needs {n} lists of {len(levels)} words, one per level"
+            )
     if not ranks or min(ranks) < 1:
         raise UsageError(f"[score_keywords] ranks must be whole numbers from 1, are {list(ranks)}")
     if groups is not None and len(np.asarray(groups)) != n:
@@ -114,7 +123,7 @@ def score_keywords(
         "ranks": [int(k) for k in ranks],
     }
     usual = [word for word in frequent if word in disease]
-    for name, allowed in (("ontology", disease), ("unfiltered", None)):
+    for name, allowed in zip(FILTERS, (disease, None), strict=True):
         marks: dict[str, list[_Marks]] = {method: [] for method in METHODS}
         possible = []
         for row, window in zip(rows, seen, strict=True):
@@ -124,7 +133,8 @@ def score_keywords(
                 for level in levels
             ]
             possible.append(bool(words))
-            for method, image in zip(METHODS, _mark_image(lists, usual, words, disease, ranks), strict=True):
+            images = _mark_image(lists, list(given[name][row]), usual, words, disease, ranks)
+            for method, image in zip(METHODS, images, strict=True):
                 marks[method].append(image)
         result[name] = _estimate(marks, np.array(possible, bool), levels, ranks, patients, draws, seed)
     return result
@@ -132,13 +142,12 @@ def score_keywords(
 
 def _mark_image(
     lists: list[list[tuple[str, float]]],
+    ours: list[str | None],
     usual: list[str],
     window: frozenset[str],
     disease: frozenset[str],
     ranks: Sequence[int],
 ) -> tuple[_Marks, ...]:
-    scored = [[pair for pair in words if pair[1] == pair[1]] for words in lists]  # NaN: no vector
-    ours = _choose([sorted(words, key=lambda pair: -pair[1]) for words in scored])
     top = _choose(lists)
     score: dict[str, tuple[float, int]] = {}
     first: dict[str, int] = {}

@@ -100,6 +100,7 @@ def _label(run: Context, model: Path) -> str:
             evidence={},
             run_id=run.run_id,
             model_hash=trained.model_hash,
+            diversity=run.config.describe.diversity,
             threads=run.threads,
         )
         run.write("descriptions", words)

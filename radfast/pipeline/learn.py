@@ -299,6 +299,7 @@ def describe_images(run: Context) -> str:
         evidence=evidence,
         run_id=run.run_id,
         model_hash=trained.model_hash,
+        diversity=run.config.describe.diversity,
         threads=run.threads,
         progress=run.progress,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from radfast import evaluate, store, text, topics, vectors, vision
+from radfast import describe, evaluate, store, text, topics, vectors, vision
 from radfast.pipeline.context import Context, count_values, jsonable
 from radfast.pipeline.learn import Outputs, candidates, read_evidence, read_outputs
 from radfast.pipeline.memo import Memo, describe_machine
@@ -228,19 +229,35 @@ def _keywords(
 ) -> dict[str, Any]:
     trained = vision.load_network(run.model / "network.safetensors")
     chosen = {name: values[place] for name, values in outputs.items()}
-    offer = candidates(run.out, run.config.describe.top_words, chosen, trained)
+    settings = run.config.describe
+    offer = candidates(run.out, settings.top_words, chosen, trained)
+    given = {
+        name: _name_keywords(offer, keep, settings.diversity)
+        for name, keep in (("ontology", offer["disease"]), ("unfiltered", None))
+    }
     windows = _read_windows(run, labels)
     train = labels.rows("train")
     frequent = Counter(word for row in train for word in windows[row] or ())
     return evaluate.score_keywords(
         _score_words(offer),
+        given,
         [windows[row] for row in test],
         offer["disease"],
         [word for word, _ in sorted(frequent.items(), key=lambda item: (-item[1], item[0]))],
         groups=groups,
-        ranks=run.config.describe.ranks,
+        ranks=settings.ranks,
         **common,
     )
+
+
+def _name_keywords(
+    offer: dict[str, Any], keep: Collection[str] | None, diversity: float
+) -> list[list[str | None]]:
+    """Return the keywords that the descriptions hold, one per level, None for none."""
+    fields = ("topics", "predicted", "topic_words", "words", "vectors")
+    chosen = describe.choose_keywords(*(offer[name] for name in fields), keep=keep, diversity=diversity)
+    words = offer["words"]
+    return [[words[i] if i >= 0 else None for i in row] for row in chosen.ids[:, :, 0].tolist()]
 
 
 def _read_windows(run: Context, labels: vision.LabelSet) -> list[set[str] | None]:
