@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS := $(shell nvidia-smi >/dev/null 2>&1 || echo "-c constraints.txt")
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-long lint format types layers bench bench-compare check
+.PHONY: demo test test-long lint format types layers bench bench-compare sanitize check
 
 $(INSTALLED): pyproject.toml setup.py CMakeLists.txt constraints.txt $(wildcard csrc/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -27,12 +27,12 @@ test-long: $(INSTALLED)  ## the slow suites: real folders end to end, kill and r
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.cpp' 'csrc/*.h')
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.cpp' 'csrc/*.h' 'tests/native/*.cpp')
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $$(git ls-files 'csrc/*.cpp' 'csrc/*.h')
+	$(BIN)/clang-format -i $$(git ls-files 'csrc/*.cpp' 'csrc/*.h' 'tests/native/*.cpp')
 
 types: $(INSTALLED)
 	$(BIN)/mypy
@@ -45,5 +45,18 @@ bench: $(INSTALLED)  ## every case, absolute figures in work per second
 
 bench-compare: $(INSTALLED)  ## BASE=rev: two revisions take turns in two processes
 	$(BIN)/python -m bench.compare --base $(BASE)
+
+CMAKE := $(shell command -v cmake || echo $(BIN)/cmake)
+
+$(BIN)/cmake:
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q cmake
+
+sanitize: $(filter $(BIN)/cmake,$(CMAKE))  ## tests/native/drive_*.cpp under ASan + UBSan, then under TSan
+	for kind in address,undefined thread; do \
+		$(CMAKE) -S tests/native -B build/sanitize-$$kind -DRADFAST_SANITIZE=$$kind && \
+		$(CMAKE) --build build/sanitize-$$kind -j 2 && \
+		(cd build/sanitize-$$kind && ctest --output-on-failure) || exit 1; \
+	done
 
 check: lint types layers test
