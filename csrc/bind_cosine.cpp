@@ -61,6 +61,14 @@ void bind_cosine(py::module_& m) {
             },
             py::arg("queries").noconvert(), py::arg("k"), py::arg("threads"));
     m.def(
+        "fma_peak",
+        [](double seconds) {
+            py::gil_scoped_release unlocked;
+            return radfast::gemm::measure_peak(radfast::current_simd(), seconds);
+        },
+        py::arg("seconds"),
+        "Multiply-adds per second of CPU time that one thread reaches on registers alone; 0 without SIMD.");
+    m.def(
         "cosine_dense",
         [](const Floats& queries, const Floats& keys, int k, int threads) {
             const Rows q = rows_of(queries), n = rows_of(keys);

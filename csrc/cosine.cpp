@@ -1,18 +1,24 @@
-// Dense form: all threads share one packed block of queries and one of keys. A query panel (28 KB at 512
-// features) stays in the first cache while key panels stream from the second; per tile of 14 x 32 scores the
-// arithmetic is 14 x 32 x depth multiply-adds against 14 comparisons, so the search costs what the matrix
-// product costs.
+// Dense form. A block of queries is packed once, as much of them as the memory allowed beside the data takes;
+// then each thread takes blocks of keys of its own, packs them into its second cache and runs every panel of
+// queries past them, so threads meet only at the start and the end of a block of queries. Scores are compared
+// with the k-th best of their query while they still stand in registers; few tiles are ever stored. What the
+// next tiles need (the next panel of queries, the raw rows of the next block of keys) is asked for meanwhile.
 #include "cosine.h"
+
+#include <barrier>
 
 #include "cosine_parts.h"
 
 namespace radfast::cosine {
 namespace {
 
-std::int64_t round_up(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit * unit; }
-
+// Packed queries, and the best of their searches: together less than the 50 MB allowed beside the data.
+constexpr std::int64_t kQueryBytes = 22 << 20;
+constexpr std::int64_t kBestBytes = 16 << 20;
 // More threads than this many multiply-adds each would only wait for one another.
 constexpr double kWorkPerThread = 2e6;
+
+std::int64_t cut(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit; }
 
 class Dense {
   public:
@@ -22,34 +28,31 @@ class Dense {
           depth_(depth),
           k_(k),
           engine_(gemm::engine_for(current_simd())),
-          above_(above_for(engine_.simd)),
           query_panel_(gemm::panel_floats(depth, engine_.rows)),
           key_panel_(gemm::panel_floats(depth, engine_.columns)),
-          best_(k, slack_for(k)) {
+          key_scales_(keys.count) {
         const double work = static_cast<double>(queries.count) * keys.count * depth;
         threads_ = static_cast<int>(std::clamp(work / kWorkPerThread, 1.0, static_cast<double>(threads)));
-        const std::int64_t row_bytes = depth * 4;
-        std::int64_t block =
-            std::min(kBlockBytes / row_bytes, kBlockBytes / BestK::bytes_per_query(k, slack_for(k)));
-        block = std::max<std::int64_t>(block, 32 * engine_.rows);
-        query_block_ = round_up(std::min(block, std::max<std::int64_t>(queries.count, 1)), engine_.rows);
-        near_ = std::max<std::int64_t>(kNearBytes / row_bytes / engine_.columns, 1) * engine_.columns;
-        key_block_ =
-            round_up(std::min(std::max(kBlockBytes / row_bytes, near_), keys.count), engine_.columns);
-        const std::int64_t panels = query_block_ / engine_.rows;
-        group_ = std::clamp<std::int64_t>(panels / (4 * threads_), 1, 8);
-        packed_queries_.reserve(panels * query_panel_);
-        packed_keys_.reserve(key_block_ / engine_.columns * key_panel_);
-        query_scales_.resize(queries.count);
-        key_scales_.resize(keys.count);
-        best_.reset(query_block_);
+        const std::int64_t query_bytes = static_cast<std::int64_t>(query_panel_) * 4 / engine_.rows;
+        const std::int64_t most = std::clamp<std::int64_t>(
+            std::min(kQueryBytes / query_bytes, kBestBytes / (threads_ * BestK::bytes_per_query(k))),
+            32 * engine_.rows, std::max<std::int64_t>(queries.count, 1));
+        // Blocks of equal size, so that the last is not a small one.
+        const std::int64_t blocks = cut(queries.count, most);
+        query_block_ = cut(cut(queries.count, blocks), engine_.rows) * engine_.rows;
+        const std::int64_t near = near_bytes() / static_cast<std::int64_t>(key_panel_ * 4);
+        near_ =
+            std::clamp<std::int64_t>(near, 1, std::max<std::int64_t>(cut(keys.count, engine_.columns), 1)) *
+            engine_.columns;
+        packed_queries_.reserve(query_block_ / engine_.rows * query_panel_);
+        for (int i = 0; i < threads_; ++i) bests_.emplace_back(k, true);
     }
 
     BadRows run(float* scores, std::int32_t* ids) {
         Sync sync(threads_, Reset{&next_});
-        run_team(threads_, [&](int) {
+        run_team(threads_, [&](int thread) {
             try {
-                work(sync, scores, ids);
+                work(thread, sync, scores, ids);
             } catch (...) {
                 sync.arrive_and_drop();
                 throw;
@@ -72,52 +75,78 @@ class Dense {
         sync.arrive_and_wait();
     }
 
-    void pack(Packer& packer, const Rows& rows, std::vector<float>& scales, std::atomic<std::int64_t>& bad,
-              bool measure, std::int64_t first, std::int64_t count, int width, float* dst) {
-        if (measure) {
-            for (std::int64_t i = first; i < first + count; ++i) {
-                if (!scale_of(engine_, rows.data + i * rows.stride, depth_, &scales[i])) lower(bad, i);
-            }
-        }
-        packer.pack(rows, scales.data() + first, nullptr, first, static_cast<int>(count), width, dst);
-    }
-
-    void work(Sync& sync, float* scores, std::int32_t* ids) {
+    void work(int thread, Sync& sync, float* scores, std::int32_t* ids) {
         Packer packer(engine_, depth_);
-        const bool keys_stay = key_block_ >= keys_.count;
+        Buffer packed_keys;
+        packed_keys.reserve(near_ / engine_.columns * key_panel_);
+        std::vector<BestK*> parts;
+        for (BestK& best : bests_) parts.push_back(&best);
+        std::vector<std::uint64_t> scratch;
         for (std::int64_t q0 = 0; q0 < queries_.count; q0 += query_block_) {
             const std::int64_t nq = std::min(query_block_, queries_.count - q0);
-            share(sync, nq, engine_.rows, [&](std::int64_t from, std::int64_t to) {
-                pack(packer, queries_, query_scales_, bad_query_, true, q0 + from, to - from, engine_.rows,
-                     packed_queries_.get() + from / engine_.rows * query_panel_);
+            bests_[thread].reset(nq);
+            share(sync, nq, 4 * engine_.rows, [&](std::int64_t from, std::int64_t to) {
+                lower(bad_query_, packer.pack(queries_, nullptr, nullptr, q0 + from, to - from, engine_.rows,
+                                              packed_queries_.get() + from / engine_.rows * query_panel_));
             });
-            for (std::int64_t n0 = 0; n0 < keys_.count; n0 += key_block_) {
-                const std::int64_t nk = std::min(key_block_, keys_.count - n0);
-                if (q0 == 0 || !keys_stay) {
-                    share(sync, nk, engine_.columns, [&](std::int64_t from, std::int64_t to) {
-                        pack(packer, keys_, key_scales_, bad_key_, q0 == 0, n0 + from, to - from,
-                             engine_.columns, packed_keys_.get() + from / engine_.columns * key_panel_);
-                    });
-                }
-                share(sync, nq, group_ * engine_.rows,
-                      [&](std::int64_t from, std::int64_t to) { multiply(from, to, n0, nk); });
-            }
-            share(sync, nq, engine_.rows, [&](std::int64_t from, std::int64_t to) {
+            take_keys(thread, packer, packed_keys, q0, nq);
+            sync.arrive_and_wait();
+            share(sync, nq, 32, [&](std::int64_t from, std::int64_t to) {
                 for (std::int64_t q = from; q < to; ++q)
-                    best_.drain(q, scores + (q0 + q) * k_, ids + (q0 + q) * k_);
+                    BestK::drain(parts, q, scratch, scores + (q0 + q) * k_, ids + (q0 + q) * k_);
             });
-            share(sync, 1, 1, [&](std::int64_t, std::int64_t) { best_.reset(query_block_); });
         }
     }
 
-    void multiply(std::int64_t from, std::int64_t to, std::int64_t n0, std::int64_t nk) {
-        for (std::int64_t near = 0; near < nk; near += near_) {
-            const std::int64_t count = std::min(near_, nk - near);
-            for (std::int64_t q = from; q < to; q += engine_.rows) {
-                const int rows = static_cast<int>(std::min<std::int64_t>(engine_.rows, to - q));
-                scan_block(engine_, above_, depth_, packed_queries_.get() + q / engine_.rows * query_panel_,
-                           q, rows, packed_keys_.get() + near / engine_.columns * key_panel_, count, nullptr,
-                           n0 + near, best_);
+    // Tasks are blocks of keys; where these are too few for the threads, queries are cut as well.
+    void take_keys(int thread, Packer& packer, Buffer& packed, std::int64_t q0, std::int64_t nq) {
+        const std::int64_t blocks = cut(keys_.count, near_), panels = cut(nq, engine_.rows);
+        const std::int64_t enough = 8 * threads_;
+        const std::int64_t parts =
+            threads_ == 1 || blocks >= enough ? 1 : std::clamp<std::int64_t>(enough / blocks, 1, panels);
+        const std::int64_t part = cut(panels, parts) * engine_.rows;
+        // The next task is taken before this one is done, so that its keys can be asked for.
+        for (std::int64_t at = next_.fetch_add(1), after; at < blocks * parts; at = after) {
+            after = next_.fetch_add(1);
+            const std::int64_t n0 = at / parts * near_, from = at % parts * part;
+            const std::int64_t nk = std::min(near_, keys_.count - n0), to = std::min(from + part, nq);
+            if (q0 == 0 && parts == 1) {
+                for (std::int64_t n = n0; n < n0 + nk; ++n)
+                    key_scales_[n] = scale_of(engine_, keys_.data + n * keys_.stride, depth_);
+            }
+            const float* scales = parts == 1 ? key_scales_.data() : nullptr;
+            lower(bad_key_, packer.pack(keys_, scales, nullptr, n0, nk, engine_.columns, packed.get()));
+            scan(bests_[thread], packed.get(), n0, nk, from, to, after / parts * near_);
+        }
+    }
+
+    void scan(BestK& best, const float* packed, std::int64_t n0, std::int64_t nk, std::int64_t from,
+              std::int64_t to, std::int64_t n1) const {
+        alignas(64) float tile[gemm::kMaxRows * gemm::kMaxColumns];
+        std::uint32_t masks[gemm::kMaxRows];
+        // A filter asks for 16 * depth floats: 16 rows of keys, or the next panel of queries. Rows asked for
+        // too early would have left the cache again.
+        const std::int64_t tiles = std::max<std::int64_t>(cut(nk, engine_.columns) - 1, 1);
+        const std::int64_t late = to - (cut(near_, 16 * tiles) + 1) * engine_.rows;
+        std::int64_t raw = n1;
+        const std::int64_t raw_end = std::min(n1 + near_, keys_.count - 16);
+        for (std::int64_t q = from; q < to; q += engine_.rows) {
+            const int rows = static_cast<int>(std::min<std::int64_t>(engine_.rows, to - q));
+            const float* panel = packed_queries_.get() + q / engine_.rows * query_panel_;
+            const float* keys = packed;
+            for (std::int64_t n = 0; n < nk; n += engine_.columns, keys += key_panel_) {
+                const float* ahead = panel + query_panel_;
+                if (n + engine_.columns < nk || q + engine_.rows >= to) {
+                    ahead = panel;
+                    if (q >= late && raw < raw_end) {
+                        ahead = keys_.data + raw * keys_.stride;
+                        raw += 16;
+                    }
+                }
+                if (!engine_.filters[rows](panel, keys, depth_, best.thresholds(q), ahead, tile, masks))
+                    continue;
+                const int valid = static_cast<int>(std::min<std::int64_t>(nk - n, engine_.columns));
+                offer_tile(engine_, tile, masks, rows, valid, nullptr, n0 + n, q, best);
             }
         }
     }
@@ -126,12 +155,11 @@ class Dense {
     std::int64_t depth_;
     int k_, threads_;
     const gemm::Engine& engine_;
-    Above above_;
     std::size_t query_panel_, key_panel_;
-    std::int64_t query_block_, key_block_, near_, group_;
-    Buffer packed_queries_, packed_keys_;
-    std::vector<float> query_scales_, key_scales_;
-    BestK best_;
+    std::int64_t query_block_, near_;
+    Buffer packed_queries_;
+    std::vector<float> key_scales_;
+    std::vector<BestK> bests_;
     std::atomic<std::int64_t> next_{0}, bad_query_{BadRows::kNone}, bad_key_{BadRows::kNone};
 };
 

@@ -40,21 +40,23 @@ std::vector<Task> plan(const Candidates& candidates, std::int64_t queries, std::
 // One thread's buffers.
 class Worker {
   public:
-    Worker(Rows queries, Rows keys, std::int64_t depth, int k)
+    Worker(Rows queries, Rows keys, const float* key_scales, std::int64_t depth, int k)
         : queries_(queries),
           keys_(keys),
+          key_scales_(key_scales),
           depth_(depth),
           k_(k),
           engine_(gemm::engine_for(current_simd())),
-          above_(above_for(engine_.simd)),
           floor_(floor_for(engine_.simd)),
           query_panel_(gemm::panel_floats(depth, engine_.rows)),
           key_panel_(gemm::panel_floats(depth, engine_.columns)),
           packer_(engine_, depth),
-          best_(k, slack_for(k)),
-          near_(std::max<std::int64_t>(kNearBytes / (depth * 4) / engine_.columns, 1) * engine_.columns) {
+          rising_(k, true),
+          loose_(std::min(k, BestK::kFew), false),
+          near_(std::max<std::int64_t>(near_bytes() / static_cast<std::int64_t>(key_panel_ * 4), 1) *
+                engine_.columns) {
         packed_keys_.reserve(near_ / engine_.columns * key_panel_);
-        tiles_.reserve(kListFloats);
+        scores_.reserve(kListFloats);
     }
 
     BadRows bad;
@@ -65,75 +67,99 @@ class Worker {
         const std::int64_t count = task.last - task.first;
         const std::int64_t panels = (count + engine_.rows - 1) / engine_.rows;
         packed_queries_.reserve(panels * query_panel_);
-        pack(queries_, rows, count, engine_.rows, query_panel_, packed_queries_.get(), &bad.query);
-        best_.reset(count);
-        const auto [list, length] = sorted_list(candidates, task.group);
+        bad.query = std::min(
+            bad.query, packer_.pack(queries_, nullptr, rows, 0, count, engine_.rows, packed_queries_.get()));
+        const std::int32_t* list = candidates.ids + candidates.indptr[task.group];
+        std::int64_t length = candidates.indptr[task.group + 1] - candidates.indptr[task.group];
+        // To sort a list would take one query longer than to search it.
+        const bool loose = count < kSharing && k_ <= BestK::kFew;
+        if (!loose) sort_list(list, length);
+        BestK& best = loose ? loose_ : rising_;
+        best.reset(count);
         for (std::int64_t n0 = 0; n0 < length; n0 += near_) {
             const std::int64_t nk = std::min(near_, length - n0);
-            pack(keys_, list + n0, nk, engine_.columns, key_panel_, packed_keys_.get(), &bad.key);
-            for (std::int64_t p = 0; p < panels; ++p) {
-                const std::int64_t q = p * engine_.rows;
+            bad.key = std::min(bad.key, packer_.pack(keys_, key_scales_, list + n0, 0, nk, engine_.columns,
+                                                     packed_keys_.get()));
+            for (std::int64_t q = 0; q < count; q += engine_.rows) {
                 const int height = static_cast<int>(std::min<std::int64_t>(engine_.rows, count - q));
-                const float* panel = packed_queries_.get() + p * query_panel_;
-                if (length <= kListKeys && length == nk) {
-                    scan_list(engine_, above_, floor_, depth_, panel, q, height, packed_keys_.get(), nk, list,
-                              k_, tiles_.get(), best_);
+                const float* panel = packed_queries_.get() + q / engine_.rows * query_panel_;
+                if (!loose && length <= kListKeys && length == nk) {
+                    scan_list(panel, q, height, nk, list, best);
                 } else {
-                    scan_block(engine_, above_, depth_, panel, q, height, packed_keys_.get(), nk, list + n0,
-                               0, best_);
+                    scan_block(panel, q, height, nk, list + n0, best);
                 }
             }
         }
+        parts_.assign(1, &best);
         for (std::int64_t q = 0; q < count; ++q) {
-            best_.drain(q, scores + std::int64_t{rows[q]} * k_, ids + std::int64_t{rows[q]} * k_);
+            const std::int64_t at = std::int64_t{rows[q]} * k_;
+            BestK::drain(parts_, q, scratch_, scores + at, ids + at);
         }
     }
 
   private:
-    // Packs the rows named by `ids` into panels of `width`, asking for the rows of the next panel meanwhile.
-    void pack(const Rows& rows, const std::int32_t* ids, std::int64_t count, int width, std::size_t panel,
-              float* dst, std::int64_t* worst) {
-        prefetch(rows, ids, static_cast<int>(std::min<std::int64_t>(width, count)), depth_);
-        for (std::int64_t from = 0; from < count; from += width, dst += panel) {
-            const int here = static_cast<int>(std::min<std::int64_t>(width, count - from));
-            const std::int64_t after = from + here;
-            prefetch(rows, ids + after, static_cast<int>(std::min<std::int64_t>(width, count - after)),
-                     depth_);
-            float scales[gemm::kMaxColumns];
-            for (int i = 0; i < here; ++i) {
-                const std::int64_t row = ids[from + i];
-                if (!scale_of(engine_, rows.data + row * rows.stride, depth_, &scales[i])) {
-                    *worst = std::min(*worst, row);
+    static constexpr std::int64_t kSharing = 4;     // queries for which a list is sorted
+    static constexpr std::int64_t kListKeys = 512;  // largest list for scan_list
+    static constexpr std::size_t kListFloats = (kListKeys + gemm::kMaxColumns) * gemm::kMaxRows;
+
+    // All scores of a few keys first, then a threshold, then the offers.
+    void scan_list(const float* panel, std::int64_t q, int rows, std::int64_t nk, const std::int32_t* list,
+                   BestK& best) {
+        const std::int64_t stride = (nk + engine_.columns - 1) / engine_.columns * engine_.columns;
+        float* table = scores_.get();
+        const float* keys = packed_keys_.get();
+        for (std::int64_t n = 0; n < nk; n += engine_.columns, keys += key_panel_) {
+            engine_.kernels[rows](panel, keys, depth_, table + n, stride, false);
+        }
+        std::uint32_t masks[kListKeys / 32 + 1];
+        for (int i = 0; i < rows; ++i) {
+            const float* row = table + i * stride;
+            engine_.above(row, nk, floor_(row, nk, k_), masks);
+            for (std::int64_t n = 0; n < nk; n += 32) {
+                for (std::uint32_t mask = masks[n / 32]; mask; mask &= mask - 1) {
+                    const std::int64_t j = n + std::countr_zero(mask);
+                    best.offer(q + i, row[j], list[j]);
                 }
             }
-            packer_.pack(rows, scales, ids + from, 0, here, width, dst);
         }
     }
 
-    // The list in ascending order without repeats; a copy only where the caller's is not so already.
-    std::pair<const std::int32_t*, std::int64_t> sorted_list(const Candidates& candidates,
-                                                             std::int32_t group) {
-        const std::int32_t* from = candidates.ids + candidates.indptr[group];
-        const std::int32_t* to = candidates.ids + candidates.indptr[group + 1];
-        if (std::adjacent_find(from, to, std::greater_equal<>()) == to) return {from, to - from};
-        list_.assign(from, to);
+    void scan_block(const float* panel, std::int64_t q, int rows, std::int64_t nk, const std::int32_t* list,
+                    BestK& best) {
+        alignas(64) float tile[gemm::kMaxRows * gemm::kMaxColumns];
+        std::uint32_t masks[gemm::kMaxRows];
+        const float* keys = packed_keys_.get();
+        for (std::int64_t n = 0; n < nk; n += engine_.columns, keys += key_panel_) {
+            if (!engine_.filters[rows](panel, keys, depth_, best.thresholds(q), panel, tile, masks)) continue;
+            const int valid = static_cast<int>(std::min<std::int64_t>(nk - n, engine_.columns));
+            offer_tile(engine_, tile, masks, rows, valid, list + n, 0, q, best);
+        }
+    }
+
+    // Makes the list ascending without repeats; copies only where the caller's is not so already.
+    void sort_list(const std::int32_t*& list, std::int64_t& length) {
+        if (std::adjacent_find(list, list + length, std::greater_equal<>()) == list + length) return;
+        list_.assign(list, list + length);
         std::sort(list_.begin(), list_.end());
         list_.erase(std::unique(list_.begin(), list_.end()), list_.end());
-        return {list_.data(), static_cast<std::int64_t>(list_.size())};
+        list = list_.data();
+        length = static_cast<std::int64_t>(list_.size());
     }
 
     Rows queries_, keys_;
+    const float* key_scales_;
     std::int64_t depth_;
     int k_;
     const gemm::Engine& engine_;
-    Above above_;
     Floor floor_;
     std::size_t query_panel_, key_panel_;
     Packer packer_;
-    BestK best_;
+    BestK rising_, loose_;
     std::int64_t near_;
-    Buffer packed_queries_, packed_keys_, tiles_;
+    Buffer packed_queries_, packed_keys_, scores_;
     std::vector<std::int32_t> list_;
+    std::vector<BestK*> parts_;
+    std::vector<std::uint64_t> scratch_;
 };
 
 }  // namespace
@@ -147,11 +173,26 @@ BadRows search_candidates(Rows queries, Rows keys, std::int64_t depth, int k, co
         std::fill_n(scores + q * k, k, -std::numeric_limits<float>::infinity());
         std::fill_n(ids + q * k, k, -1);
     }
+    std::int64_t reads = 0;
+    for (const Task& task : tasks) reads += candidates.indptr[task.group + 1] - candidates.indptr[task.group];
+    std::vector<float> scales;  // pays where a key is read more than once
+    if (reads > keys.count) scales.resize(keys.count);
     const int team =
         static_cast<int>(std::clamp<std::int64_t>(static_cast<std::int64_t>(order.size()) / 8, 1, threads));
     std::atomic<std::int64_t> next{0}, bad_query{BadRows::kNone}, bad_key{BadRows::kNone};
+    if (!scales.empty()) {
+        const gemm::Engine& engine = gemm::engine_for(current_simd());
+        constexpr std::int64_t kStep = 256;
+        run_team(team, [&](int) {
+            for (std::int64_t at; (at = next.fetch_add(kStep)) < keys.count;) {
+                for (std::int64_t n = at; n < std::min(at + kStep, keys.count); ++n)
+                    scales[n] = scale_of(engine, keys.data + n * keys.stride, depth);
+            }
+        });
+        next = 0;
+    }
     run_team(team, [&](int) {
-        Worker worker(queries, keys, depth, k);
+        Worker worker(queries, keys, scales.empty() ? nullptr : scales.data(), depth, k);
         for (std::int64_t at; (at = next.fetch_add(1)) < static_cast<std::int64_t>(tasks.size());) {
             worker.run(tasks[at], candidates, order.data(), scores, ids);
         }

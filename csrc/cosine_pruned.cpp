@@ -157,7 +157,8 @@ struct Pruned::Parts {
     void project(const float* panel, const float* scale, int rows, float* coordinates, float* rest) const {
         float tile[gemm::kMaxRows * gemm::kMaxColumns];
         for (int p = 0; p < prefix; p += engine.columns) {
-            engine.kernels[rows](panel, basis.get() + p / engine.columns * basis_panel, depth, tile, false);
+            engine.kernels[rows](panel, basis.get() + p / engine.columns * basis_panel, depth, tile,
+                                 engine.columns, false);
             const int width = std::min(engine.columns, prefix - p);
             for (int i = 0; i < rows; ++i) {
                 std::copy_n(tile + i * engine.columns, width, coordinates + std::int64_t{i} * prefix + p);
@@ -189,7 +190,7 @@ Pruned::Pruned(Rows keys, std::int64_t depth, const float* basis, int prefix)
     const std::vector<float> ones(prefix, 1.0f);
     p.basis.reserve((prefix + e.columns - 1) / e.columns * p.basis_panel);
     for (int at = 0; at < prefix; at += e.columns) {
-        packer.pack({basis, prefix, depth}, ones.data() + at, nullptr, at, std::min(e.columns, prefix - at),
+        packer.pack({basis, prefix, depth}, ones.data(), nullptr, at, std::min(e.columns, prefix - at),
                     e.columns, p.basis.get() + at / e.columns * p.basis_panel);
     }
     const std::int64_t panels = (keys.count + e.columns - 1) / e.columns;
@@ -204,9 +205,9 @@ Pruned::Pruned(Rows keys, std::int64_t depth, const float* basis, int prefix)
     for (std::int64_t n = 0; n < keys.count; n += e.rows) {
         const int rows = static_cast<int>(std::min<std::int64_t>(e.rows, keys.count - n));
         for (std::int64_t i = n; i < n + rows; ++i) {
-            if (!scale_of(e, keys.data + i * keys.stride, depth, &p.scales[i])) p.bad = std::min(p.bad, i);
+            p.scales[i] = scale_of(e, keys.data + i * keys.stride, depth);
         }
-        packer.pack(keys, p.scales.data() + n, nullptr, n, rows, e.rows, panel.get());
+        p.bad = std::min(p.bad, packer.pack(keys, p.scales.data(), nullptr, n, rows, e.rows, panel.get()));
         p.project(panel.get(), p.scales.data() + n, rows, coordinates.data(), p.rests.data() + n);
         for (int i = 0; i < rows; ++i) {
             float* lane = to + (n + i) / e.columns * p.key_panel + (n + i) % e.columns;
@@ -234,7 +235,7 @@ class Searcher {
           reach_(reach_for(e_.simd)),
           dot_(dot_for(e_.simd)),
           packer_(e_, parts.depth),
-          best_(k, slack_for(k)),
+          best_(k, true),
           coordinates_(static_cast<std::size_t>(e_.rows) * parts.prefix),
           pending_(static_cast<std::size_t>(kGroup) * e_.rows * kPending) {
         full_.reserve(kGroup * p_.query_panel);
@@ -251,13 +252,14 @@ class Searcher {
         std::fill_n(waiting_, count, 0);
 
         for (std::int64_t n = 0; n < p_.keys.count; n += e_.columns) scan(n, count);
+        std::vector<BestK*> parts = {&best_};
         for (std::int64_t q = 0; q < count; ++q) {
             if (waiting_[q]) score(q);
             if (limits_[q] == kInfinity) {
                 for (std::int32_t i = 0; i < std::min<std::int64_t>(k_, p_.keys.count); ++i)
                     best_.offer(q, 0.0f, i);
             }
-            best_.drain(q, scores + (first + q) * k_, ids + (first + q) * k_);
+            BestK::drain(parts, q, scratch_, scores + (first + q) * k_, ids + (first + q) * k_);
         }
     }
 
@@ -268,14 +270,11 @@ class Searcher {
 
     void prepare(std::int64_t first, std::int64_t q, int rows) {
         float scales[gemm::kMaxRows];
-        for (int i = 0; i < rows; ++i) {
-            const std::int64_t row = first + q + i;
-            if (!scale_of(e_, queries_.data + row * queries_.stride, p_.depth, &scales[i])) {
-                bad_query = std::min(bad_query, row);
-            }
-        }
+        const Rows own = {queries_.data + (first + q) * queries_.stride, rows, queries_.stride};
+        for (int i = 0; i < rows; ++i) scales[i] = scale_of(e_, own.data + i * own.stride, p_.depth);
         float* panel = full_.get() + q / e_.rows * p_.query_panel;
-        packer_.pack(queries_, scales, nullptr, first + q, rows, e_.rows, panel);
+        const std::int64_t bad = packer_.pack(own, scales, nullptr, 0, rows, e_.rows, panel);
+        if (bad != BadRows::kNone) bad_query = std::min(bad_query, first + q + bad);
         p_.project(panel, scales, rows, coordinates_.data(), rests_ + q);
         float* prefix = prefix_.get() + q / e_.rows * p_.prefix_panel;
         for (int i = 0; i < rows; ++i) {
@@ -296,12 +295,14 @@ class Searcher {
         const float* panel = p_.prefixes.get() + n / e_.columns * p_.key_panel;
         for (std::int64_t q = 0; q < count; q += e_.rows) {
             const int rows = height(q, count);
-            e_.kernels[rows](prefix_.get() + q / e_.rows * p_.prefix_panel, panel, p_.prefix, tile, false);
+            e_.kernels[rows](prefix_.get() + q / e_.rows * p_.prefix_panel, panel, p_.prefix, tile,
+                             e_.columns, false);
             reached |= reach_(tile, rows, rests_ + q, p_.rests.data() + n, limits_ + q, masks + q);
         }
         for (; reached; reached &= reached - 1) {
             const std::int32_t key = static_cast<std::int32_t>(n + std::countr_zero(reached));
-            prefetch(p_.keys, &key, 1, p_.depth);
+            const float* row = p_.keys.data + key * p_.keys.stride;
+            for (std::int64_t d = 0; d < p_.depth; d += 16) __builtin_prefetch(row + d, 0, 2);
         }
         for (std::int64_t q = 0; q < count; ++q) {
             for (std::uint32_t mask = masks[q]; mask; mask &= mask - 1) {
@@ -323,12 +324,11 @@ class Searcher {
 
     // The exact chain for the keys that wait; then the limit follows.
     void score(std::int64_t q) {
-        float tile[gemm::kMaxColumns], scales[kPending];
+        float tile[gemm::kMaxColumns];
         const std::int32_t* keys = pending_.data() + q * kPending;
-        for (int j = 0; j < waiting_[q]; ++j) scales[j] = p_.scales[keys[j]];
-        packer_.pack(p_.keys, scales, keys, 0, waiting_[q], e_.columns, gathered_.get());
+        packer_.pack(p_.keys, p_.scales.data(), keys, 0, waiting_[q], e_.columns, gathered_.get());
         const float* row = full_.get() + q / e_.rows * p_.query_panel + q % e_.rows;
-        e_.kernels[1](row, gathered_.get(), p_.depth, tile, false);
+        e_.kernels[1](row, gathered_.get(), p_.depth, tile, e_.columns, false);
         for (int j = 0; j < waiting_[q]; ++j) best_.offer(q, tile[j], keys[j]);
         waiting_[q] = 0;
         best_.tighten(q);
@@ -343,6 +343,7 @@ class Searcher {
     Dot dot_;
     Packer packer_;
     BestK best_;
+    std::vector<std::uint64_t> scratch_;
     std::vector<float> coordinates_;
     std::vector<std::int32_t> pending_;
     Buffer full_, prefix_, unit_, gathered_;

@@ -1,7 +1,9 @@
-// Engines of x86-64, compiled per function for their instruction set; called only where the processor has it.
+// Engines of x86-64, each in a file compiled for its instruction set; called only where the processor has it.
 #pragma once
 
 #include "gemm.h"
+
+#define RADFAST_INLINE inline __attribute__((always_inline))
 
 namespace radfast::gemm {
 

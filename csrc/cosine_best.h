@@ -1,0 +1,117 @@
+// The k best (score, id) of each query, kept while scores stream by.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <vector>
+
+namespace radfast::cosine {
+
+// Order: higher score, equal scores by smaller id. An item is one integer in that order.
+//
+// Up to kFew places are an array kept in order, which makes every threshold the true k-th score; more are a
+// buffer that is cut back to the best k when it is full.
+class BestK {
+  public:
+    static constexpr int kFew = 32;
+
+    // `ascending`: the ids offered to a query rise, so an offer that only equals the k-th loses. Without it
+    // k is at most kFew, and an id may come twice.
+    BestK(int k, bool ascending)
+        : k_(k), capacity_(k <= kFew ? k : k + std::max(k / 2, kFew)), ascending_(ascending) {}
+
+    void reset(std::int64_t queries) {
+        items_.resize(static_cast<std::size_t>(queries) * capacity_);
+        counts_.assign(queries, 0);
+        thresholds_.assign(queries, kLowest);
+    }
+    static std::int64_t bytes_per_query(int k) { return std::int64_t{8} * (k + std::max(k / 2, kFew)) + 8; }
+
+    // Scores at or below it can no longer enter.
+    const float* thresholds(std::int64_t query) const { return thresholds_.data() + query; }
+
+    void offer(std::int64_t query, float score, std::int32_t id) {
+        if (!(score > thresholds_[query])) return;
+        std::uint64_t* items = items_.data() + query * capacity_;
+        const std::uint64_t item = encode(score, id);
+        if (k_ > kFew) {
+            items[counts_[query]++] = item;
+            if (counts_[query] == capacity_) shrink(query);
+            return;
+        }
+        int at = counts_[query];
+        while (at > 0 && items[at - 1] < item) --at;
+        if (at == k_ || (at > 0 && items[at - 1] == item)) return;
+        const bool full = counts_[query] == k_;
+        for (int i = full ? k_ - 1 : counts_[query]++; i > at; --i) items[i] = items[i - 1];
+        items[at] = item;
+        if (counts_[query] == k_) set_threshold(query, score_of(items[k_ - 1]));
+    }
+
+    // Brings the threshold up to date.
+    void tighten(std::int64_t query) {
+        if (k_ > kFew && counts_[query] >= k_) shrink(query);
+    }
+
+    // Tells that at least k keys of this query, all still to be offered, score above `threshold`.
+    void raise(std::int64_t query, float threshold) {
+        thresholds_[query] = std::max(thresholds_[query], threshold);
+    }
+
+    // Writes the k best of what `parts` found for a query, best first; free places are minus infinity and -1.
+    static void drain(std::vector<BestK*>& parts, std::int64_t query, std::vector<std::uint64_t>& scratch,
+                      float* scores, std::int32_t* ids) {
+        const int k = parts[0]->k_;
+        scratch.clear();
+        for (const BestK* part : parts) {
+            const std::uint64_t* items = part->items_.data() + query * part->capacity_;
+            scratch.insert(scratch.end(), items, items + part->counts_[query]);
+        }
+        const int found = static_cast<int>(std::min<std::size_t>(scratch.size(), k));
+        if (k > kFew || parts.size() > 1) {
+            std::partial_sort(scratch.begin(), scratch.begin() + found, scratch.end(), std::greater<>());
+        }
+        for (int i = 0; i < found; ++i) {
+            scores[i] = score_of(scratch[i]);
+            ids[i] = static_cast<std::int32_t>(~static_cast<std::uint32_t>(scratch[i]));
+        }
+        std::fill(scores + found, scores + k, kLowest);
+        std::fill(ids + found, ids + k, -1);
+    }
+
+  private:
+    static constexpr float kLowest = -std::numeric_limits<float>::infinity();
+
+    // Adding 0 turns -0 into 0.
+    static std::uint64_t encode(float score, std::int32_t id) {
+        std::uint32_t bits = std::bit_cast<std::uint32_t>(score + 0.0f);
+        bits = (bits & 0x80000000u) ? ~bits : bits | 0x80000000u;
+        return (static_cast<std::uint64_t>(bits) << 32) | ~static_cast<std::uint32_t>(id);
+    }
+    static float score_of(std::uint64_t item) {
+        std::uint32_t bits = static_cast<std::uint32_t>(item >> 32);
+        bits = (bits & 0x80000000u) ? bits & 0x7fffffffu : ~bits;
+        return std::bit_cast<float>(bits);
+    }
+    void set_threshold(std::int64_t query, float last) {
+        thresholds_[query] = ascending_ ? last : std::nextafterf(last, kLowest);
+    }
+    void shrink(std::int64_t query) {
+        std::uint64_t* items = items_.data() + query * capacity_;
+        std::nth_element(items, items + k_ - 1, items + counts_[query], std::greater<>());
+        counts_[query] = k_;
+        set_threshold(query, score_of(items[k_ - 1]));
+    }
+
+    int k_, capacity_;
+    bool ascending_;
+    std::vector<std::uint64_t> items_;
+    std::vector<int> counts_;
+    std::vector<float> thresholds_;
+};
+
+}  // namespace radfast::cosine

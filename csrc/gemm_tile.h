@@ -1,0 +1,132 @@
+// The frame of a tile for one instruction set. gemm_avx2.cpp and gemm_avx512.cpp include it where their set
+// is switched on, with Lanes, their vector and its operations: kLanes, kRows, Vector, zero(), load(),
+// spread(), load_some(), store(), multiply(), multiply_add(), above(), pin(), transpose(), squares().
+
+namespace radfast::gemm {
+namespace {
+
+constexpr int kColumns = 2 * Lanes::kLanes;
+// Panels of B come from the second cache: 1 KB ahead hides its latency.
+constexpr int kAhead = 256;
+
+RADFAST_INLINE void prefetch_near(const float* p) { __builtin_prefetch(p, 0, 3); }
+RADFAST_INLINE void prefetch_far(const float* p) { __builtin_prefetch(p, 0, 2); }
+
+template <int rows, bool with_ahead>
+RADFAST_INLINE void add_products(const float* a, const float* b, std::int64_t depth, const float* ahead,
+                                 Lanes::Vector (&left)[rows], Lanes::Vector (&right)[rows]) {
+    constexpr int n = Lanes::kLanes;
+    for (std::int64_t d = 0; d < depth; ++d, a += Lanes::kRows, b += kColumns) {
+        Lanes::Vector b0 = Lanes::load(b), b1 = Lanes::load(b + n);
+        for (int line = 0; line < kColumns; line += 16) prefetch_near(b + kAhead + line);
+        if constexpr (with_ahead) {
+            prefetch_far(ahead);
+            ahead += 16;
+        }
+        // gcc folds loads back into each multiply-add and doubles the load traffic; an empty asm pins the
+        // register.
+        Lanes::pin(b0);
+        Lanes::pin(b1);
+#pragma GCC unroll 14
+        for (int i = 0; i < rows; ++i) {
+            Lanes::Vector ai = Lanes::spread(a[i]);
+            Lanes::pin(ai);
+            left[i] = Lanes::multiply_add(ai, b0, left[i]);
+            right[i] = Lanes::multiply_add(ai, b1, right[i]);
+        }
+    }
+}
+
+template <int rows>
+void multiply(const float* a, const float* b, std::int64_t depth, float* c, std::int64_t stride,
+              bool accumulate) {
+    constexpr int n = Lanes::kLanes;
+    Lanes::Vector left[rows], right[rows];
+#pragma GCC unroll 14
+    for (int i = 0; i < rows; ++i) {
+        left[i] = accumulate ? Lanes::load(c + i * stride) : Lanes::zero();
+        right[i] = accumulate ? Lanes::load(c + i * stride + n) : Lanes::zero();
+    }
+    add_products<rows, false>(a, b, depth, nullptr, left, right);
+#pragma GCC unroll 14
+    for (int i = 0; i < rows; ++i) {
+        Lanes::store(c + i * stride, left[i]);
+        Lanes::store(c + i * stride + n, right[i]);
+    }
+}
+
+template <int rows>
+std::uint32_t filter(const float* a, const float* b, std::int64_t depth, const float* thresholds,
+                     const float* ahead, float* c, std::uint32_t* masks) {
+    constexpr int n = Lanes::kLanes;
+    Lanes::Vector left[rows], right[rows];
+#pragma GCC unroll 14
+    for (int i = 0; i < rows; ++i) left[i] = right[i] = Lanes::zero();
+    add_products<rows, true>(a, b, depth, ahead, left, right);
+    std::uint32_t any = 0;
+#pragma GCC unroll 14
+    for (int i = 0; i < rows; ++i) {
+        const Lanes::Vector limit = Lanes::spread(thresholds[i]);
+        any |= masks[i] = Lanes::above(left[i], limit) | Lanes::above(right[i], limit) << n;
+    }
+    if (!any) return 0;
+#pragma GCC unroll 14
+    for (int i = 0; i < rows; ++i) {
+        Lanes::store(c + i * kColumns, left[i]);
+        Lanes::store(c + i * kColumns + n, right[i]);
+    }
+    return any;
+}
+
+void above(const float* row, std::int64_t count, float limit, std::uint32_t* masks) {
+    constexpr int n = Lanes::kLanes;
+    const Lanes::Vector limits = Lanes::spread(limit);
+    for (std::int64_t j = 0; j < count; j += 32, ++masks) {
+        *masks = 0;
+        for (int i = 0; i < 32 && j + i < count; i += n) {
+            const std::int64_t left = count - j - i;
+            const std::uint32_t bits =
+                left >= n ? Lanes::above(Lanes::load(row + j + i), limits)
+                          : Lanes::above(Lanes::load_some(row + j + i, static_cast<int>(left)), limits) &
+                                ((1u << left) - 1);
+            *masks |= bits << i;
+        }
+    }
+}
+
+void pack(const float* const* rows, const float* const* next, const float* scales, int count,
+          std::int64_t depth, int width, float* dst) {
+    constexpr int n = Lanes::kLanes;
+    for (int lane = 0; lane < width; lane += n) {
+        const float *from[n], *after[n];
+        float factor[n];
+        for (int i = 0; i < n; ++i) {
+            const bool there = lane + i < count;
+            from[i] = there ? rows[lane + i] : rows[0];
+            after[i] = there ? next[lane + i] : next[0];
+            factor[i] = there ? scales[lane + i] : 0.0f;
+        }
+        const Lanes::Vector scale = Lanes::load(factor);
+        float* out = dst + lane;
+        const std::int64_t whole = depth / n * n;
+        for (std::int64_t d = 0; d < whole; d += n, out += static_cast<std::int64_t>(n) * width) {
+            Lanes::Vector v[n];
+#pragma GCC unroll 16
+            for (int i = 0; i < n; ++i) v[i] = Lanes::load(from[i] + d);
+            if (d % 16 == 0) {
+                for (int i = 0; i < n; ++i) prefetch_near(after[i] + d);
+            }
+            Lanes::transpose(v);
+#pragma GCC unroll 16
+            for (int i = 0; i < n; ++i) Lanes::store(out + i * width, Lanes::multiply(v[i], scale));
+        }
+        if (whole == depth) continue;
+        Lanes::Vector v[n];
+        for (int i = 0; i < n; ++i) v[i] = Lanes::load_some(from[i] + whole, static_cast<int>(depth - whole));
+        Lanes::transpose(v);
+        for (int i = 0; i < depth - whole; ++i) Lanes::store(out + i * width, Lanes::multiply(v[i], scale));
+    }
+}
+
+}  // namespace
+}  // namespace radfast::gemm
