@@ -1,6 +1,7 @@
 """Hands csrc/ to CMake; everything else about the project stands in pyproject.toml."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,10 @@ class CMakeBuild(build_ext):
         ]  # fmt: skip
         subprocess.run(configure, check=True)
         subprocess.run(["cmake", "--build", str(work), "--target", "_core"], check=True)
+        if target != root / "radfast":  # a source tree reads csrc itself: a copy in it would grow stale
+            (target / "csrc").mkdir(exist_ok=True)
+            for source in (*root.glob("csrc/*.cu"), *root.glob("csrc/*.cuh")):
+                shutil.copy2(source, target / "csrc")
 
 
 setup(ext_modules=[Extension("radfast._core", sources=[])], cmdclass={"build_ext": CMakeBuild})

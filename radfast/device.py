@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import importlib.util
 import os
 from functools import cache
@@ -11,6 +12,8 @@ from typing import Any
 from radfast.errors import UsageError
 
 BACKENDS = ("cpu", "cuda")
+#: The kernels use the matrix instructions and asynchronous copies of this generation.
+_LEAST_COMPUTE = 80
 
 
 @cache
@@ -33,9 +36,23 @@ def why_not(backend: str) -> str | None:
         return "no NVIDIA driver (libcuda.so.1 is absent)"
     if driver.cuInit(0) != 0:
         return "the NVIDIA driver found no usable GPU"
+    if (compute := _compute_capability(driver)) < _LEAST_COMPUTE:
+        return f"the GPU has compute capability {compute / 10}, {_LEAST_COMPUTE / 10} is the least"
     if importlib.util.find_spec("cupy") is None:
         return "cupy is not installed: pip install radfast[cuda]"
+    try:
+        importlib.import_module("cupy")
+    except ImportError as error:
+        return f"cupy does not load: {error}"
     return None
+
+
+def _compute_capability(driver: ctypes.CDLL) -> int:
+    device, parts = ctypes.c_int(), (ctypes.c_int(), ctypes.c_int())
+    driver.cuDeviceGet(ctypes.byref(device), 0)
+    for attribute, part in zip((75, 76), parts, strict=True):  # major, minor
+        driver.cuDeviceGetAttribute(ctypes.byref(part), attribute, device)
+    return 10 * parts[0].value + parts[1].value
 
 
 def available_backends() -> tuple[str, ...]:

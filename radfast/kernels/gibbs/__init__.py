@@ -43,7 +43,7 @@ Methods
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from radfast.device import choose_backend, count_threads
 from radfast.errors import UsageError
-from radfast.kernels.gibbs import cpu, inference
+from radfast.kernels.gibbs import cpu, cuda, inference
 from radfast.kernels.gibbs.team import LANES
 
 __all__ = ["METHODS", "Chain", "fold_in", "log_likelihood", "log_predictive", "sample", "start"]
@@ -80,6 +80,8 @@ class Chain:
     word_topic: NDArray[np.int32]
     totals: NDArray[np.int32]
     n_sweeps: int = 0
+    #: What the CUDA backend keeps between calls; made from the corpus, so never copied with a chain.
+    on_gpu: Any = field(default=None, init=False, repr=False, compare=False)
 
 
 def start(
@@ -176,25 +178,32 @@ def sample(
         0 or more.
     method : {"auto", "exact", "dense", "mh"}
         See the module.
-    backend : {"auto", "cpu"}
+    backend : {"auto", "cpu", "cuda"}
+        "cuda" has the method ``mh``, which is what ``auto`` means there; "auto" takes it where there is a GPU
+        and ``mh`` is asked for, by name or by K. The topics are the same bits on both.
     threads : int
         0 takes all cores; the result does not depend on it.
 
     Raises
     ------
     UsageError
-        If the method or the backend does not exist.
+        If the method or the backend does not exist, or the backend does not have the method.
     """
     if method not in METHODS:
         raise UsageError(f"[sample] method must be one of {', '.join(METHODS)}, is '{method}'")
     if n_sweeps < 0:
         raise UsageError(f"[sample] n_sweeps must be 0 or more, is {n_sweeps}")
     if method == "auto":
-        method = "dense" if chain.n_topics <= MOST_DENSE_TOPICS else "mh"
+        method = "dense" if chain.n_topics <= MOST_DENSE_TOPICS and backend != "cuda" else "mh"
+    if backend == "cuda" and method != "mh":
+        raise UsageError(f"[sample] method on backend 'cuda' must be mh or auto, is '{method}'")
     if method == "mh" and len(chain.rows) > MAX_TOKENS_MH:
         raise UsageError(f"[sample] method 'mh' takes up to {MAX_TOKENS_MH} tokens, got {len(chain.rows)}")
-    match choose_backend(backend, chain.topics, kernel="gibbs", supported=("cpu",)):
-        case "cpu":
+    supported = ("cpu", "cuda") if method == "mh" else ("cpu",)
+    match choose_backend(backend, chain.topics, kernel="gibbs", supported=supported):
+        case "cuda":
+            cuda.sample(chain, n_sweeps)
+        case _:
             cpu.sample(chain, n_sweeps, method=method, threads=count_threads(threads))
 
 

@@ -1,0 +1,44 @@
+// The arithmetic that kernels share between GPU and host (*.cuh), for the tests: it runs where there is no
+// GPU.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+
+#include "gibbs.cuh"
+
+namespace py = pybind11;
+
+namespace {
+
+namespace gibbs = radfast::gibbs::device;
+
+using Four = std::array<int, 4>;
+using Three = std::array<float, 3>;
+
+u32 judge(u64 record, Four without, int own_total, Three inverse, Three acceptance, float concentration,
+          float smoothing) {
+    const i32 counts[4] = {without[0], without[1], without[2], without[3]};
+    const float inverses[3] = {inverse[0], inverse[1], inverse[2]};
+    const float draws[3] = {acceptance[0], acceptance[1], acceptance[2]};
+    return gibbs::judge_token(record, counts, own_total, inverses, draws, concentration, smoothing);
+}
+
+py::tuple propose(u64 seed, u64 sweep, u32 step, u64 unit, u32 place, u32 n, u32 n_topics,
+                  float concentration, u32 q) {
+    const u32 token = gibbs::name_token(place, gibbs::name_stream(seed, sweep, step, unit));
+    const u32 share = gibbs::share_of_copies(n, n_topics, concentration);
+    const gibbs::Proposal drawn = gibbs::draw_proposal(token, q, place, n, share, n_topics);
+    return py::make_tuple(drawn.copies, drawn.value);
+}
+
+}  // namespace
+
+void bind_device(py::module_& m) {
+    py::module_ device = m.def_submodule("device", "Arithmetic of the CUDA kernels, on the host.");
+    device.def("gibbs_judge", judge, py::arg("record"), py::arg("without"), py::arg("own_total"),
+               py::arg("inverse"), py::arg("acceptance"), py::arg("concentration"), py::arg("smoothing"));
+    device.def("gibbs_propose", propose, py::arg("seed"), py::arg("sweep"), py::arg("step"), py::arg("unit"),
+               py::arg("place"), py::arg("n"), py::arg("n_topics"), py::arg("concentration"), py::arg("q"),
+               "Returns (copies, place of another token or topic).");
+}

@@ -1,0 +1,91 @@
+"""Every .cu compiles: by nvcc for three generations, and by NVRTC as the loader hands it over; both ship."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+import sys
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from radfast.errors import UsageError
+from radfast.kernels import on_gpu
+
+ROOT = Path(__file__).parents[1]
+KERNELS = sorted(path.stem for path in (ROOT / "csrc").glob("*.cu"))
+
+
+@pytest.mark.parametrize("generation", ["sm_80", "sm_90", "sm_100"])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_nvcc_compiles(kernel: str, generation: str, tmp_path: Path) -> None:
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("no nvcc on PATH")
+    source = tmp_path / f"{kernel}.cu"
+    source.write_text(on_gpu.read_source(kernel), encoding="utf-8")
+    command = [
+        nvcc,
+        *on_gpu.OPTIONS,
+        f"-arch={generation}",
+        "-cubin",
+        "-Werror",
+        "all-warnings",
+        "-Xptxas",
+        "-v",
+    ]
+    done = subprocess.run(
+        [*command, "-o", str(tmp_path / "cubin"), str(source)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    # Registers that spill to memory would undo what the layout saves.
+    spilled = [int(line.split(" bytes spill stores")[0].split(", ")[-1]) for line in done.stderr.splitlines()
+               if " bytes spill stores" in line]  # fmt: skip
+    assert spilled
+    assert max(spilled) <= 64
+
+
+def _nvrtc() -> ctypes.CDLL:
+    places = chain.from_iterable(
+        Path(folder).glob("nvidia/*/lib/libnvrtc.so.*") for folder in sys.path if folder
+    )
+    for name in (*map(str, places), "libnvrtc.so"):
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            continue
+    pytest.skip("no libnvrtc here (it comes with radfast[cuda])")
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_nvrtc_compiles_what_the_loader_hands_over(kernel: str) -> None:
+    library = _nvrtc()
+    program = ctypes.c_void_p()
+    source = on_gpu.read_source(kernel).encode()
+    assert library.nvrtcCreateProgram(ctypes.byref(program), source, b"kernel.cu", 0, None, None) == 0
+    options = [option.encode() for option in (*on_gpu.OPTIONS, "--gpu-architecture=sm_90")]
+    result = library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
+    log = ctypes.create_string_buffer(1 << 20)
+    library.nvrtcGetProgramLog(program, log)
+    assert result == 0, log.value.decode()
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_loader_leaves_no_include(kernel: str) -> None:
+    text = on_gpu.read_source(kernel)
+    assert "#include" not in text
+    assert f"{kernel}_" in text
+
+
+def test_a_missing_gpu_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from radfast import device
+    from radfast.kernels import gibbs
+
+    monkeypatch.setattr(device, "why_not", lambda backend: "no GPU today" if backend == "cuda" else None)
+    chain = gibbs.start([0, 1], [0], 2, n_rows=1, alpha=0.1, eta=0.1)
+    with pytest.raises(UsageError, match=r"\[gibbs\] backend 'cuda' cannot run: no GPU today"):
+        gibbs.sample(chain, 1, backend="cuda")
+    gibbs.sample(chain, 1, method="mh")
+    assert device.available_backends() == ("cpu",)
