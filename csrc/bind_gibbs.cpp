@@ -14,8 +14,8 @@ void bind_gibbs(py::module_& m) {
         "gibbs_mh",
         [](const Array<int64_t>& indptr, const Array<int32_t>& rows, const Array<int32_t>& document_group,
            const Array<int32_t>& row_group, Array<uint16_t>& topics, Array<int32_t>& totals, int32_t n_topics,
-           double alpha, double eta, double smoothing, uint64_t seed, int64_t first_sweep, int64_t n_sweeps,
-           int threads) {
+           const Array<double>& alpha, double eta, double smoothing, uint64_t seed, int64_t first_sweep,
+           int64_t n_sweeps, int threads) {
             const Corpus corpus{indptr.data(),
                                 rows.data(),
                                 document_group.data(),
@@ -24,7 +24,8 @@ void bind_gibbs(py::module_& m) {
                                 rows.size(),
                                 static_cast<int32_t>(row_group.size()),
                                 static_cast<int32_t>(totals.shape(0))};
-            const Model model{n_topics, static_cast<int32_t>(totals.shape(1)), alpha, eta, smoothing, seed};
+            const Model model{n_topics, static_cast<int32_t>(totals.shape(1)), alpha.data(), eta, smoothing,
+                              seed};
             uint16_t* z = topics.mutable_data();
             int32_t* n_k = totals.mutable_data();
             py::gil_scoped_release release;
@@ -32,7 +33,7 @@ void bind_gibbs(py::module_& m) {
         },
         py::arg("indptr").noconvert(), py::arg("rows").noconvert(), py::arg("document_group").noconvert(),
         py::arg("row_group").noconvert(), py::arg("topics").noconvert(), py::arg("totals").noconvert(),
-        py::arg("n_topics"), py::arg("alpha"), py::arg("eta"), py::arg("smoothing"), py::arg("seed"),
-        py::arg("first_sweep"), py::arg("n_sweeps"), py::arg("threads"),
+        py::arg("n_topics"), py::arg("alpha").noconvert(), py::arg("eta"), py::arg("smoothing"),
+        py::arg("seed"), py::arg("first_sweep"), py::arg("n_sweeps"), py::arg("threads"),
         "Metropolis-Hastings sweeps in place over topics and totals; word counts are not kept.");
 }

@@ -1,6 +1,7 @@
 #include "gibbs.h"
 
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "cpu.h"
@@ -18,6 +19,50 @@ struct Owned {
     std::vector<int32_t> counts, moved;
     std::vector<uint32_t> fresh;
     std::vector<uint64_t> records;
+};
+
+// A Prior and the memory behind it.
+class OwnedPrior {
+  public:
+    explicit OwnedPrior(double value, int32_t n_topics)
+        : prior_{static_cast<float>(value), n_topics * static_cast<double>(static_cast<float>(value)),
+                 nullptr, nullptr, nullptr} {}
+
+    OwnedPrior(const double* values, int32_t n_topics) : OwnedPrior(values[0], n_topics) {
+        if (std::all_of(values, values + n_topics, [&](double value) { return value == values[0]; })) return;
+        values_.assign(values, values + n_topics);
+        keep_.assign(n_topics, 0xFFFFFFFFu);
+        instead_.resize(n_topics);
+        std::iota(instead_.begin(), instead_.end(), 0);
+        prior_ = {0, std::accumulate(values, values + n_topics, 0.0), values_.data(), keep_.data(),
+                  instead_.data()};
+        std::vector<double> share(n_topics);
+        std::vector<int32_t> small, large;
+        for (int32_t k = 0; k < n_topics; ++k) {
+            share[k] = values[k] / prior_.sum * n_topics;
+            (share[k] < 1 ? small : large).push_back(k);
+        }
+        while (!small.empty() && !large.empty()) {
+            const int32_t low = small.back(), high = large.back();
+            small.pop_back();
+            keep_[low] = static_cast<uint32_t>(share[low] * 4294967295.0);
+            instead_[low] = high;
+            share[high] -= 1 - share[low];
+            if (share[high] < 1) {
+                large.pop_back();
+                small.push_back(high);
+            }
+        }
+    }
+
+    OwnedPrior(const OwnedPrior&) = delete;
+
+    const Prior* get() const { return &prior_; }
+
+  private:
+    std::vector<float> values_;
+    std::vector<uint32_t> keep_, instead_;
+    Prior prior_;
 };
 
 struct Works {
@@ -51,6 +96,8 @@ class Sampler {
     Sampler(const Corpus& corpus, const Model& model, int32_t* totals, int threads)
         : corpus_(corpus),
           model_(model),
+          alpha_(model.alpha, model.n_topics),
+          eta_(model.eta, model.n_topics),
           totals_(totals),
           row_start_(corpus.n_rows + 1),
           position_(corpus.n_tokens),
@@ -99,9 +146,9 @@ class Sampler {
         for (int64_t k = 0; k < size_of_totals(); ++k) {
             inverse_[k] = 1.0f / (static_cast<float>(totals_[k]) + static_cast<float>(model_.smoothing));
         }
-        const Pass now{&corpus_,         &model_,         row_start_.data(),
-                       position_.data(), inverse_.data(), totals_,
-                       records_.data(),  sweep,           only_propose};
+        const Pass now{&corpus_,         &model_,         alpha_.get(), eta_.get(),      row_start_.data(),
+                       position_.data(), inverse_.data(), totals_,      records_.data(), sweep,
+                       only_propose};
         share(edges.size() - 1, static_cast<unsigned>(owned_.size()), [&](unsigned thread, size_t chunk) {
             Owned& owned = owned_[thread];
             Scratch scratch{owned.counts.data(), owned.moved.data(), owned.fresh.data(),
@@ -116,6 +163,7 @@ class Sampler {
 
     const Corpus corpus_;
     const Model model_;
+    const OwnedPrior alpha_, eta_;
     int32_t* totals_;
     std::vector<int64_t> row_start_, word_edges_, document_edges_;
     std::vector<uint32_t> position_;

@@ -1,16 +1,16 @@
 // Metropolis-Hastings passes of the `gibbs` kernel (collapsed LDA), O(1) per token at any number of topics.
 //
 // Target for token i of document d, word w (counts without the token itself):
-//     p(k) ~ (n_dk + alpha) (n_wk + eta) / (n_k + V eta)
+//     p(k) ~ (n_dk + alpha_k) (n_wk + eta) / (n_k + V eta)
 // A sweep is a pass over words and a pass over documents (WarpLDA: Chen et al., VLDB 2016). Both do the same
-// with a unit, which is the tokens of one word or of one document, and its concentration a, which is eta or
-// alpha:
+// with a unit, which is the tokens of one word or of one document, and its concentrations a_k, which are eta
+// or alpha_k:
 //   1. each token runs through its 3 proposals, drawn from the other kind of unit, and moves from s to t with
-//      probability min(1, f(t) / f(s)), f(k) = (n_uk + a) / (n_k + V eta), the token's own count removed
+//      probability min(1, f(t) / f(s)), f(k) = (n_uk + a_k) / (n_k + V eta), the token's own count removed
 //      exactly;
 //   2. each token draws 3 proposals from its unit: the topic of another of its tokens with probability
-//      (n - 1) / (n - 1 + K a), else any topic. That is q(k) ~ n_uk + a without the token: no table is
-//      needed.
+//      (n - 1) / (n - 1 + sum a), else a topic by its a_k (an alias table where they differ). That is
+//      q(k) ~ n_uk + a_k without the token: no table of the unit is needed.
 // The counts n_uk are those at the start of the unit; in units of up to 32 tokens, where that would be felt,
 // they are exact at every token. The counts of the other kind of unit are those the proposals were drawn
 // from, n_k those at the start of the pass (delayed counts); the tests say how far that is from the exact
@@ -36,9 +36,10 @@ struct Corpus {
 };
 
 struct Model {
-    int32_t n_topics;              // K, 1 to 65535
-    int32_t stride;                // columns of totals
-    double alpha, eta, smoothing;  // smoothing is V eta
+    int32_t n_topics;       // K, 1 to 65535
+    int32_t stride;         // columns of totals
+    const double* alpha;    // (K,)
+    double eta, smoothing;  // smoothing is V eta
     uint64_t seed;
 };
 

@@ -15,9 +15,21 @@ constexpr int kPadding = 16;       // entries a vector may touch behind an array
 constexpr uint32_t kInOrder = 32;  // units up to this length are judged token after token
 constexpr int64_t kPrefetch = 64;  // tokens ahead of the document pass
 
+// Alpha as the document pass uses it. Where it is not the same for all topics, topic k is drawn from its
+// share by an alias table (Vose 1991): k itself while 32 random bits are below keep[k], else instead[k].
+struct Prior {
+    float value;  // of all topics, where `values` is null
+    double sum;
+    const float* values;      // (K,)
+    const uint32_t* keep;     // (K,)
+    const uint32_t* instead;  // (K,)
+};
+
 struct Pass {
     const Corpus* corpus;
     const Model* model;
+    const Prior* alpha;
+    const Prior* eta;
     const int64_t* row_start;  // (R+1,) first record of a row
     const uint32_t* position;  // (T,) record of a token
     const float* inverse;      // (G, stride) 1 / (n_k + V eta)
@@ -42,7 +54,7 @@ struct Bench {
     int32_t* moved;
     const float* inverse;
     const int32_t* totals;
-    float concentration;
+    const Prior* prior;
     float smoothing;
     uint32_t n_topics;
 };

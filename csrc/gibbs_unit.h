@@ -76,7 +76,22 @@ RADFAST_INLINE void store(uint64_t* records, U low, U high) {
     std::memcpy(records + kLanes / 2, &second, sizeof second);
 }
 
+template <bool kEven>
+RADFAST_INLINE F concentration(const Bench& bench, U topic) {
+    if constexpr (kEven) {
+        return bench.prior->value - F{};
+    } else {
+        return gather(bench.prior->values, topic);
+    }
+}
+
+template <bool kEven>
+RADFAST_INLINE float concentration_of(const Bench& bench, uint32_t topic) {
+    return kEven ? bench.prior->value : bench.prior->values[topic];
+}
+
 // Step 1 of gibbs.h for kLanes tokens from `place` on: writes their new topics.
+template <bool kEven>
 RADFAST_INLINE void judge(const uint64_t* records, uint32_t place, Key key, const Bench& bench) {
     U low, high;
     load(records, low, high);
@@ -84,15 +99,15 @@ RADFAST_INLINE void judge(const uint64_t* records, uint32_t place, Key key, cons
     const U proposals[kProposals] = {low >> 16, high & 0xFFFFu, high >> 16};
     const U token = name_tokens(places_from(place), key);
     // Counts hold the token itself at its own topic, and nowhere else.
-    const F in_unit = to_float(gather(bench.counts, own) - 1u) + bench.concentration;
+    const F in_unit = to_float(gather(bench.counts, own) - 1u) + concentration<kEven>(bench, own);
     const F in_all = to_float(gather(bench.totals, own) - 1u) + bench.smoothing;
     const F mine = in_unit / in_all;
     U state = own;
     F now = mine;
     for (uint32_t q = 0; q < kProposals; ++q) {
         const U topic = proposals[q];
-        const F other =
-            (to_float(gather(bench.counts, topic)) + bench.concentration) * gather(bench.inverse, topic);
+        const F other = (to_float(gather(bench.counts, topic)) + concentration<kEven>(bench, topic)) *
+                        gather(bench.inverse, topic);
         const F there = topic == own ? mine : other;
         const F u = to_float(mix32(token + (q + 1) * 0x85EBCA6Bu) >> 8) * 0x1p-24f;
         const I go = u * now < there;
@@ -103,6 +118,7 @@ RADFAST_INLINE void judge(const uint64_t* records, uint32_t place, Key key, cons
 }
 
 // Step 2 of gibbs.h for kLanes tokens from `place` on: fills their records with topic and proposals.
+template <bool kEven>
 RADFAST_INLINE void propose(uint64_t* records, uint32_t place, uint32_t others, uint32_t from_others, Key key,
                             const Bench& bench) {
     const U places = places_from(place);
@@ -113,7 +129,13 @@ RADFAST_INLINE void propose(uint64_t* records, uint32_t place, uint32_t others, 
         const I copies = mix32(token + (q + 1) * 0x85EBCA6Bu) < all(from_others);
         const U draw = mix32(token + (q + 1) * 0x9E3779B9u + 0x1B873593u);
         U other = scale(draw, copies ? all(others) : all(bench.n_topics));
-        const U any = other;
+        U any = other;
+        if constexpr (!kEven) {
+            // Lanes that copy hold a place instead of a topic, which the tables need not have.
+            any = copies ? U{} : any;
+            any = draw * bench.n_topics < gather(bench.prior->keep, any) ? any
+                                                                         : gather(bench.prior->instead, any);
+        }
         // A mask is -1 where true: the token itself is stepped over.
         other -= reinterpret_cast<U>(other >= places);
         other = copies ? other : U{};
@@ -123,6 +145,7 @@ RADFAST_INLINE void propose(uint64_t* records, uint32_t place, uint32_t others, 
 }
 
 // Step 1 for a unit of n <= kInOrder tokens, one after the other: each sees where those before it have gone.
+template <bool kEven>
 RADFAST_INLINE void judge_in_order(const uint64_t* records, uint32_t n, Key key, const Bench& bench) {
     float u[kProposals][kInOrder + kLanes];
     for (uint32_t i = 0; i < n; i += kLanes) {
@@ -134,14 +157,15 @@ RADFAST_INLINE void judge_in_order(const uint64_t* records, uint32_t n, Key key,
     }
     for (uint32_t i = 0; i < n; ++i) {
         const uint32_t own = static_cast<uint32_t>(records[i]) & 0xFFFFu;
-        const float in_unit = static_cast<float>(--bench.counts[own]) + bench.concentration;
+        const float in_unit = static_cast<float>(--bench.counts[own]) + concentration_of<kEven>(bench, own);
         const float mine = in_unit / (static_cast<float>(bench.totals[own] - 1) + bench.smoothing);
         uint32_t state = own;
         float now = mine;
         for (uint32_t q = 0; q < kProposals; ++q) {
             const uint32_t topic = static_cast<uint32_t>(records[i] >> (16 * (q + 1))) & 0xFFFFu;
             const float other =
-                (static_cast<float>(bench.counts[topic]) + bench.concentration) * bench.inverse[topic];
+                (static_cast<float>(bench.counts[topic]) + concentration_of<kEven>(bench, topic)) *
+                bench.inverse[topic];
             // Masks, since a branch on chance is foretold wrong half of the time.
             const float there = choose(topic == own, mine, other);
             const bool go = u[q][i] * now < there;
@@ -154,6 +178,7 @@ RADFAST_INLINE void judge_in_order(const uint64_t* records, uint32_t n, Key key,
 }
 
 // Both steps for a unit of n > 0 tokens, in place; `only_propose` leaves the topics as they are.
+template <bool kEven>
 RADFAST_INLINE void work_unit(uint64_t* records, uint32_t n, Key judging, Key proposing, bool only_propose,
                               const Bench& bench) {
     alignas(64) uint64_t tail[kLanes] = {};
@@ -164,10 +189,10 @@ RADFAST_INLINE void work_unit(uint64_t* records, uint32_t n, Key judging, Key pr
     } else {
         for (uint32_t i = 0; i < n; ++i) ++bench.counts[records[i] & 0xFFFFu];
         if (n <= kInOrder) {
-            judge_in_order(records, n, judging, bench);
+            judge_in_order<kEven>(records, n, judging, bench);
         } else {
-            for (uint32_t i = 0; i < whole; i += kLanes) judge(records + i, i, judging, bench);
-            if (whole < n) judge(tail, whole, judging, bench);
+            for (uint32_t i = 0; i < whole; i += kLanes) judge<kEven>(records + i, i, judging, bench);
+            if (whole < n) judge<kEven>(tail, whole, judging, bench);
         }
         for (uint32_t i = 0; i < n; ++i) {
             const uint32_t old = static_cast<uint32_t>(records[i]) & 0xFFFFu, now = bench.fresh[i];
@@ -178,24 +203,24 @@ RADFAST_INLINE void work_unit(uint64_t* records, uint32_t n, Key judging, Key pr
         }
     }
     const uint32_t others = n - 1;
-    const double share = others / (others + static_cast<double>(bench.n_topics) * bench.concentration);
+    const double share = others / (others + bench.prior->sum);
     const uint32_t from_others = static_cast<uint32_t>(share * 4294967295.0);
     for (uint32_t i = 0; i < whole; i += kLanes)
-        propose(records + i, i, others, from_others, proposing, bench);
+        propose<kEven>(records + i, i, others, from_others, proposing, bench);
     if (whole < n) {
-        propose(tail, whole, others, from_others, proposing, bench);
+        propose<kEven>(tail, whole, others, from_others, proposing, bench);
         std::memcpy(records + whole, tail, (n - whole) * sizeof *tail);
     }
 }
 
-RADFAST_INLINE Bench set_up(const Pass& pass, Scratch& scratch, int32_t group, double concentration) {
+RADFAST_INLINE Bench set_up(const Pass& pass, Scratch& scratch, int32_t group, const Prior* prior) {
     const int64_t row = static_cast<int64_t>(group) * pass.model->stride;
     return {scratch.counts,
             scratch.fresh,
             scratch.moved + row,
             pass.inverse + row,
             pass.totals + row,
-            static_cast<float>(concentration),
+            prior,
             static_cast<float>(pass.model->smoothing),
             static_cast<uint32_t>(pass.model->n_topics)};
 }
@@ -205,10 +230,10 @@ void work_words(const Pass& pass, int64_t first, int64_t last, Scratch& scratch)
         const int64_t begin = pass.row_start[w];
         const uint32_t n = static_cast<uint32_t>(pass.row_start[w + 1] - begin);
         if (n == 0) continue;
-        const Bench bench = set_up(pass, scratch, pass.corpus->row_group[w], pass.model->eta);
+        const Bench bench = set_up(pass, scratch, pass.corpus->row_group[w], pass.eta);
         const Key judging = name_stream(pass.model->seed, pass.sweep, judge_word, w);
         const Key proposing = name_stream(pass.model->seed, pass.sweep, propose_word, w);
-        work_unit(pass.records + begin, n, judging, proposing, false, bench);
+        work_unit<true>(pass.records + begin, n, judging, proposing, false, bench);
     }
 }
 
@@ -225,11 +250,15 @@ void work_documents(const Pass& pass, int64_t first, int64_t last, Scratch& scra
         const int64_t left = end - begin - kPrefetch, ahead = left < n ? left : n;
         for (int64_t i = 0; i < ahead; ++i) __builtin_prefetch(pass.records + position[i + kPrefetch], 1);
         for (uint32_t i = 0; i < n; ++i) local[i] = pass.records[position[i]];
-        const Bench bench = set_up(pass, scratch, corpus.document_group[d], pass.model->alpha);
+        const Bench bench = set_up(pass, scratch, corpus.document_group[d], pass.alpha);
         const Key judging = name_stream(pass.model->seed, pass.sweep, judge_document, d);
         // These proposals serve the sweep to come, and are named after it.
         const Key proposing = name_stream(pass.model->seed, pass.sweep + 1, propose_document, d);
-        work_unit(local, n, judging, proposing, pass.only_propose, bench);
+        if (pass.alpha->values == nullptr) {
+            work_unit<true>(local, n, judging, proposing, pass.only_propose, bench);
+        } else {
+            work_unit<false>(local, n, judging, proposing, pass.only_propose, bench);
+        }
         for (uint32_t i = 0; i < n; ++i) pass.records[position[i]] = local[i];
     }
 }

@@ -28,13 +28,13 @@ def random_corpus(n_documents=40, n_words=30, mean=12, seed=0):
     return indptr, rng.integers(0, n_words, indptr[-1]).astype(np.int32), n_words
 
 
-def tiny_posterior(n_topics=2):
+def tiny_posterior(n_topics=2, alpha=ALPHA):
     states = list(product(range(n_topics), repeat=len(TINY_ROWS)))
     logs = np.array(
         [
             reference.log_likelihood(
                 gibbs.start(
-                    TINY_INDPTR, TINY_ROWS, n_topics, n_rows=3, alpha=ALPHA, eta=ETA, topics=np.array(state)
+                    TINY_INDPTR, TINY_ROWS, n_topics, n_rows=3, alpha=alpha, eta=ETA, topics=np.array(state)
                 )
             )
             for state in states
@@ -44,11 +44,11 @@ def tiny_posterior(n_topics=2):
     return states, weights / weights.sum()
 
 
-def visited(method, n_chains, n_sweeps=12, n_topics=2):
+def visited(method, n_chains, n_sweeps=12, n_topics=2, alpha=ALPHA):
     """Final states of independent chains: independent draws, so that the chi-square holds."""
     counts: Counter[tuple[int, ...]] = Counter()
     for seed in range(n_chains):
-        chain = gibbs.start(TINY_INDPTR, TINY_ROWS, n_topics, n_rows=3, alpha=ALPHA, eta=ETA, seed=seed)
+        chain = gibbs.start(TINY_INDPTR, TINY_ROWS, n_topics, n_rows=3, alpha=alpha, eta=ETA, seed=seed)
         gibbs.sample(chain, n_sweeps, method=method, threads=1)
         counts[tuple(int(z) for z in chain.topics)] += 1
     return counts
@@ -62,19 +62,24 @@ def assert_counts_exact(chain):
     np.testing.assert_array_equal(chain.totals, totals)
 
 
-def test_exact_visits_states_by_their_posterior():
-    states, posterior = tiny_posterior()
+UNEVEN = np.array([0.9, 0.2])
+
+
+@pytest.mark.parametrize("alpha", [ALPHA, UNEVEN], ids=["even", "uneven"])
+def test_exact_visits_states_by_their_posterior(alpha):
+    states, posterior = tiny_posterior(alpha=alpha)
     n = 4000
-    counts = visited("exact", n)
+    counts = visited("exact", n, alpha=alpha)
     statistic = sum((counts[s] - n * p) ** 2 / (n * p) for s, p in zip(states, posterior, strict=True))
     assert statistic < 52.2  # 99 % quantile of chi-square with 31 degrees of freedom
 
 
+@pytest.mark.parametrize("alpha", [ALPHA, UNEVEN], ids=["even", "uneven"])
 @pytest.mark.parametrize(("method", "bound"), [("dense", 0.12), ("mh", 0.15)])
-def test_delayed_counts_deviate_little_from_the_posterior(method, bound):
-    states, posterior = tiny_posterior()
+def test_delayed_counts_deviate_little_from_the_posterior(method, bound, alpha):
+    states, posterior = tiny_posterior(alpha=alpha)
     n = 2000
-    counts = visited(method, n)
+    counts = visited(method, n, alpha=alpha)
     distance = 0.5 * sum(abs(counts[s] / n - p) for s, p in zip(states, posterior, strict=True))
     noise = 0.5 * np.sqrt(2 * posterior * (1 - posterior) / (np.pi * n)).sum()
     # Five tokens are the worst case for delayed counts: every token is a fifth of all of them. With 20,000
@@ -82,10 +87,11 @@ def test_delayed_counts_deviate_little_from_the_posterior(method, bound):
     assert noise < distance < bound
 
 
-def test_exact_equals_the_reference_draw_for_draw():
+@pytest.mark.parametrize("alpha", [0.1, np.linspace(0.01, 0.5, 7)], ids=["even", "uneven"])
+def test_exact_equals_the_reference_draw_for_draw(alpha):
     indptr, rows, n_words = random_corpus()
     ours, theirs = (
-        gibbs.start(indptr, rows, 7, n_rows=n_words, alpha=0.1, eta=0.01, seed=5) for _ in range(2)
+        gibbs.start(indptr, rows, 7, n_rows=n_words, alpha=alpha, eta=0.01, seed=5) for _ in range(2)
     )
     gibbs.sample(ours, 4, method="exact")
     reference.sample(theirs, 4)
@@ -132,13 +138,14 @@ def test_same_bits_at_any_number_of_threads_and_when_resumed(method, mean):
     assert other.topics.tobytes() != runs[0][0]
 
 
+@pytest.mark.parametrize("alpha", [0.05, np.linspace(0.01, 0.3, 40)], ids=["even", "uneven"])
 @pytest.mark.parametrize("mean", [1, 12, 33, 97])
-def test_mh_same_bits_at_any_vector_width(simd, mean):
+def test_mh_same_bits_at_any_vector_width(simd, mean, alpha):
     indptr, rows, n_words = random_corpus(mean=mean, n_words=7)
     bits = set()
     for name in simd:
         _core.lower_simd(name)
-        chain = gibbs.start(indptr, rows, 40, n_rows=n_words, alpha=0.05, eta=0.01, seed=3)
+        chain = gibbs.start(indptr, rows, 40, n_rows=n_words, alpha=alpha, eta=0.01, seed=3)
         gibbs.sample(chain, 5, method="mh")
         bits.add(chain.topics.tobytes())
     assert len(bits) == 1
@@ -189,19 +196,21 @@ def test_groups_in_one_batch_share_nothing(method):
     assert not same[owner == 2].all()
 
 
-def test_fold_in_agrees_with_the_reference():
+@pytest.mark.parametrize("alpha", [0.05, np.linspace(0.01, 0.3, 21)], ids=["even", "uneven"])
+def test_fold_in_agrees_with_the_reference(alpha):
     indptr, rows, n_words = random_corpus()
     phi = np.random.default_rng(1).dirichlet(np.full(n_words, 0.1), 21).T.astype(np.float32) + np.float32(
         1e-6
     )
-    ours = gibbs.fold_in(indptr, rows, phi, 0.05, threads=2)
-    theirs = reference.fold_in(indptr, rows, phi, 0.05, n_iterations=50, tolerance=1e-3)
+    ours = gibbs.fold_in(indptr, rows, phi, alpha, threads=2)
+    theirs = reference.fold_in(indptr, rows, phi, alpha, n_iterations=50, tolerance=1e-3)
     assert ours.dtype == np.float32
     np.testing.assert_allclose(ours, theirs, atol=2e-3)  # the last round may differ by one
     assert np.median(np.abs(ours - theirs).max(axis=1)) < 1e-5
     np.testing.assert_allclose(ours.sum(axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(ours[3], 1 / 21, rtol=1e-6)
-    np.testing.assert_array_equal(ours, gibbs.fold_in(indptr, rows, phi, 0.05, threads=1))
+    mean = np.broadcast_to(alpha, 21)
+    np.testing.assert_allclose(ours[3], mean / mean.sum(), rtol=1e-5)
+    np.testing.assert_array_equal(ours, gibbs.fold_in(indptr, rows, phi, alpha, threads=1))
 
 
 def test_log_predictive_is_the_formula():
@@ -237,6 +246,8 @@ def test_wrong_input_is_named():
         ([0, 1], [0], 0, {}, "n_topics"),
         ([0, 1], [0], 65_536, {}, "n_topics"),
         ([0, 1], [0], 2, {"alpha": 0.0}, "alpha"),
+        ([0, 1], [0], 2, {"alpha": [0.1, -0.1]}, "alpha"),
+        ([0, 1], [0], 2, {"alpha": [0.1, 0.1, 0.1]}, "alpha"),
         ([0, 1], [0], 2, {"eta": np.nan}, "eta"),
         ([0, 1], [0], 2, {"topics": [2]}, "topics"),
         ([0, 1], [0], 2, {"document_group": [1]}, "row_group"),

@@ -3,7 +3,7 @@
 Chain over the topics z of T tokens, document and topic distributions integrated out (Griffiths and Steyvers
 2004):
 
-    p(z_i = k | rest) ~ (n_dk + alpha) (n_wk + eta) / (n_k + V eta)        counts without token i itself
+    p(z_i = k | rest) ~ (n_dk + alpha_k) (n_wk + eta) / (n_k + V eta)        counts without token i itself
 
 Contract
 --------
@@ -16,7 +16,7 @@ Contract
 - ``topics`` uint16 (T,), ``word_topic`` int32 (R, P) and ``totals`` int32 (G, P), where P is K rounded up to
   16 and the columns from K on stay 0. After every call ``word_topic`` and ``totals`` are exactly the counts
   of ``topics``.
-- An empty document has no tokens and takes no part; `fold_in` gives it the prior mean 1/K.
+- An empty document has no tokens and takes no part; `fold_in` gives it the prior mean.
 - Randomness: token i of document d in sweep s draws from a counter-based stream of (seed, s, d), so that
   results are the same bits at any number of threads, and the same whether n sweeps are run in one call or in
   several.
@@ -73,7 +73,8 @@ class Chain:
     row_group: NDArray[np.int32]
     n_topics: int
     n_words: int
-    alpha: float
+    #: One number, or float64 (K,); may be set anew between calls of `sample`.
+    alpha: float | NDArray[np.float64]
     eta: float
     seed: int
     topics: NDArray[np.uint16]
@@ -90,7 +91,7 @@ def start(
     n_topics: int,
     *,
     n_rows: int,
-    alpha: float,
+    alpha: float | ArrayLike,
     eta: float,
     seed: int = 0,
     n_words: int | None = None,
@@ -109,8 +110,10 @@ def start(
         K, 1 to 65535.
     n_rows : int
         R, rows of the count table.
-    alpha, eta : float
-        Symmetric Dirichlet parameters of documents over topics and of topics over words, above 0.
+    alpha : float, or array_like of float64, shape (K,)
+        Dirichlet parameters of documents over topics, above 0; one number stands for K of them.
+    eta : float
+        Symmetric Dirichlet parameter of topics over words, above 0.
     seed : int
     n_words : int, optional
         V; `n_rows` by default.
@@ -136,9 +139,9 @@ def start(
     _check_corpus("start", bounds, ids, n_rows)
     if not 1 <= n_topics <= MAX_TOPICS:
         raise UsageError(f"[start] n_topics must be 1 to {MAX_TOPICS}, is {n_topics}")
-    for name, value in (("alpha", alpha), ("eta", eta)):
-        if not (np.isfinite(value) and value > 0):
-            raise UsageError(f"[start] {name} must be above 0, is {value}")
+    prior = _check_alpha("start", alpha, n_topics)
+    if not (np.isfinite(eta) and eta > 0):
+        raise UsageError(f"[start] eta must be above 0, is {eta}")
     of_document = _groups("document_group", document_group, n_documents)
     of_row = _groups("row_group", row_group, n_rows)
     n_groups = 1 + max(int(of_document.max(initial=0)), int(of_row.max(initial=0)))
@@ -162,7 +165,7 @@ def start(
     cpu.count(ids, of_row, labels, word_topic, totals)
     return Chain(
         bounds, ids, of_document, of_row, n_topics, n_rows if n_words is None else n_words,
-        float(alpha), float(eta), int(seed) & 0xFFFFFFFFFFFFFFFF, labels, word_topic, totals, n_sweeps,
+        prior, float(eta), int(seed) & 0xFFFFFFFFFFFFFFFF, labels, word_topic, totals, n_sweeps,
     )  # fmt: skip
 
 
@@ -219,7 +222,7 @@ def fold_in(
     indptr: ArrayLike,
     rows: ArrayLike,
     phi: NDArray[np.float32],
-    alpha: float,
+    alpha: float | ArrayLike,
     *,
     n_iterations: int = 50,
     tolerance: float = 1e-3,
@@ -228,8 +231,8 @@ def fold_in(
     """Infer topic shares of documents under fixed topics, without randomness.
 
     Zeroth-order collapsed variational inference (Asuncion et al. 2009): with g_ik the share of token i in
-    topic k, g_ik ~ (sum_j!=i g_jk + alpha) phi[w_i, k], token after token until the mean change of g in a
-    round is below `tolerance`; then theta_k = (sum_i g_ik + alpha) / (N_d + K alpha).
+    topic k, g_ik ~ (sum_j!=i g_jk + alpha_k) phi[w_i, k], token after token until the mean change of g in a
+    round is below `tolerance`; then theta_k = (sum_i g_ik + alpha_k) / (N_d + sum alpha).
 
     Parameters
     ----------
@@ -237,7 +240,7 @@ def fold_in(
     rows : array_like of int32, shape (T,)
     phi : float32, shape (R, K)
         p(word of the row | topic), above 0.
-    alpha : float
+    alpha : float, or array_like of float64, shape (K,)
     n_iterations : int
         Most rounds for a document.
     tolerance : float
@@ -246,16 +249,17 @@ def fold_in(
     Returns
     -------
     float32, shape (D, K)
-        Rows sum to 1; an empty document has 1/K everywhere.
+        Rows sum to 1; an empty document has the prior mean alpha_k / sum alpha, which is 1/K for one alpha.
     """
     bounds = np.ascontiguousarray(indptr, dtype=np.int64)
     ids = np.ascontiguousarray(rows, dtype=np.int32)
     _check_corpus("fold_in", bounds, ids, len(phi))
     n_topics = phi.shape[1]
+    prior = _check_alpha("fold_in", alpha, n_topics)
     padded = np.zeros((len(phi), -(-n_topics // LANES) * LANES), np.float32)
     padded[:, :n_topics] = phi
     return inference.fold_in(
-        bounds, ids, padded, n_topics, alpha, n_iterations=n_iterations, tolerance=tolerance,
+        bounds, ids, padded, n_topics, prior, n_iterations=n_iterations, tolerance=tolerance,
         threads=count_threads(threads),
     )  # fmt: skip
 
@@ -283,6 +287,17 @@ def _check_corpus(function: str, indptr: NDArray[np.int64], rows: NDArray[np.int
         raise UsageError(
             f"[{function}] rows must be 0 to {n_rows - 1}, has {int(rows.min())} to {int(rows.max())}"
         )
+
+
+def _check_alpha(function: str, alpha: float | ArrayLike, n_topics: int) -> float | NDArray[np.float64]:
+    values = np.array(alpha, np.float64)
+    if values.shape not in ((), (n_topics,)):
+        raise UsageError(
+            f"[{function}] alpha must be one number or have shape ({n_topics},), has {values.shape}"
+        )
+    if not (np.isfinite(values).all() and (values > 0).all()):
+        raise UsageError(f"[{function}] alpha must be above 0, is {alpha}")
+    return float(values) if values.shape == () else values
 
 
 def _groups(name: str, groups: Any, size: int) -> NDArray[np.int32]:

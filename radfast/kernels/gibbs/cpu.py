@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radfast import _core
-from radfast.kernels.gibbs.team import LANES, Team, compiled, cut_documents
+from radfast.kernels.gibbs.team import LANES, Team, compiled, cut_documents, spread_alpha
 
 if TYPE_CHECKING:
     from radfast.kernels.gibbs import Chain
@@ -64,7 +64,7 @@ def count(rows: Any, row_group: Any, topics: Any, word_topic: Any, totals: Any) 
 
 @compiled
 def _exact_sweep(
-    indptr: Any, rows: Any, group: Any, n_topics: int, alpha: float, eta: float, smoothing: float,
+    indptr: Any, rows: Any, group: Any, n_topics: int, alpha: Any, eta: float, smoothing: float,
     seed: Any, sweep: int, topics: Any, word_topic: Any, totals: Any,
 ) -> None:  # fmt: skip
     n_d = np.zeros(n_topics, np.int32)
@@ -84,7 +84,7 @@ def _exact_sweep(
             n_k[old] -= 1
             total = 0.0
             for k in range(n_topics):
-                total += (n_d[k] + alpha) * (n_w[k] + eta) / (n_k[k] + smoothing)
+                total += (n_d[k] + alpha[k]) * (n_w[k] + eta) / (n_k[k] + smoothing)
                 cumulated[k] = total
             bits = _mix(key + np.uint64(i - begin + 1) * _STEP) >> np.uint64(11)
             goal = np.float64(bits) * 2.0**-53 * total
@@ -120,10 +120,10 @@ def _dense_documents(
             old = topics[i]
             n_d[old] -= one
             for k in range(padded):
-                weight[k] = (n_d[k] + alpha) * (np.float32(n_w[k]) + eta) * inv[k]
+                weight[k] = (n_d[k] + alpha[k]) * (np.float32(n_w[k]) + eta) * inv[k]
             # The counts still hold this token at its old topic: taken out there, exactly.
             without = (np.float32(n_w[old] - 1) + eta) / (np.float32(n_k[old] - 1) + smoothing)
-            weight[old] = (n_d[old] + alpha) * without
+            weight[old] = (n_d[old] + alpha[old]) * without
             for j in range(LANES):
                 lane[j] = weight[j]
             for b in range(LANES, padded, LANES):
@@ -188,7 +188,7 @@ def _sample_exact(chain: Chain, n_sweeps: int) -> None:
     seed = np.uint64(chain.seed)
     for sweep in range(chain.n_sweeps, chain.n_sweeps + n_sweeps):
         _exact_sweep(
-            chain.indptr, chain.rows, chain.document_group, chain.n_topics, chain.alpha, chain.eta,
+            chain.indptr, chain.rows, chain.document_group, chain.n_topics, spread_alpha(chain.alpha, chain.n_topics), chain.eta,
             chain.n_words * chain.eta, seed, sweep, chain.topics, chain.word_topic, chain.totals,
         )  # fmt: skip
 
@@ -196,15 +196,17 @@ def _sample_exact(chain: Chain, n_sweeps: int) -> None:
 def _sample_mh(chain: Chain, n_sweeps: int, threads: int) -> None:
     _core.gibbs_mh(
         chain.indptr, chain.rows, chain.document_group, chain.row_group, chain.topics, chain.totals,
-        chain.n_topics, chain.alpha, chain.eta, chain.n_words * chain.eta, chain.seed, chain.n_sweeps,
-        n_sweeps, threads,
+        chain.n_topics, spread_alpha(chain.alpha, chain.n_topics), chain.eta, chain.n_words * chain.eta,
+        chain.seed, chain.n_sweeps, n_sweeps, threads,
     )  # fmt: skip
     chain.word_topic.fill(0)
     count(chain.rows, chain.row_group, chain.topics, chain.word_topic, np.zeros_like(chain.totals))
 
 
 def _sample_dense(chain: Chain, n_sweeps: int, threads: int) -> None:
-    alpha, eta = np.float32(chain.alpha), np.float32(chain.eta)
+    alpha = np.zeros(chain.totals.shape[1], np.float32)
+    alpha[: chain.n_topics] = chain.alpha
+    eta = np.float32(chain.eta)
     smoothing = np.float32(chain.n_words * chain.eta)
     fresh = np.empty_like(chain.topics)
     inverse = np.zeros(chain.totals.shape, np.float32)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radfast.kernels.gibbs.team import LANES, Team, compiled, cut_documents
+from radfast.kernels.gibbs.team import LANES, Team, compiled, cut_documents, spread_alpha
 
 if TYPE_CHECKING:
     from radfast.kernels.gibbs import Chain
@@ -19,18 +19,21 @@ _TABLE = 4096
 
 @compiled
 def _document_likelihoods(
-    indptr: Any, topics: Any, n_topics: int, alpha: float, table: Any, first: int, last: int, out: Any
+    indptr: Any, topics: Any, alpha: Any, table: Any, first: int, last: int, out: Any
 ) -> None:
+    # `table` serves an alpha that is the same for all topics, and is empty for others.
+    n_topics, mass = len(alpha), alpha.sum()
     counts = np.zeros(n_topics, np.int32)
     for d in range(first, last):
         for i in range(indptr[d], indptr[d + 1]):
             counts[topics[i]] += 1
-        value = math.lgamma(n_topics * alpha) - math.lgamma(indptr[d + 1] - indptr[d] + n_topics * alpha)
+        value = math.lgamma(mass) - math.lgamma(indptr[d + 1] - indptr[d] + mass)
         for i in range(indptr[d], indptr[d + 1]):
-            n = counts[topics[i]]
+            k = topics[i]
+            n = counts[k]
             if n > 0:
-                value += table[n] if n < len(table) else math.lgamma(n + alpha) - math.lgamma(alpha)
-                counts[topics[i]] = 0
+                value += table[n] if n < len(table) else math.lgamma(n + alpha[k]) - math.lgamma(alpha[k])
+                counts[k] = 0
         out[d] = value
 
 
@@ -54,13 +57,16 @@ def log_likelihood(chain: Chain, *, threads: int) -> float:
     """Return log p(words, topics | alpha, eta), float64."""
     n_documents, n_rows = len(chain.indptr) - 1, len(chain.word_topic)
     of_documents, of_rows = np.zeros(n_documents), np.zeros(n_rows)
-    alphas, etas = _rising_logs(chain.alpha), _rising_logs(chain.eta)
+    alpha = spread_alpha(chain.alpha, chain.n_topics)
+    even = bool((alpha == alpha[0]).all())
+    alphas = _rising_logs(alpha[0]) if even else np.empty(0)
+    etas = _rising_logs(chain.eta)
     row_edges = np.linspace(0, n_rows, threads + 1).astype(int)
     with Team(threads) as team:
         team.run(
             _document_likelihoods,
             [
-                (chain.indptr, chain.topics, chain.n_topics, chain.alpha, alphas, low, high, of_documents)
+                (chain.indptr, chain.topics, alpha, alphas, low, high, of_documents)
                 for low, high in cut_documents(chain.indptr, 0, n_documents, threads)
             ],
         )
@@ -92,7 +98,8 @@ def _fold_in(
     counts = np.empty(padded, np.float32)
     weight = np.empty(padded, np.float32)
     lane = np.empty(LANES, np.float32)
-    zero = np.float32(0.0)
+    zero, one = np.float32(0.0), np.float32(1.0)
+    mass = alpha.sum()
     for d in range(first, last):
         begin, size = indptr[d], indptr[d + 1] - indptr[d]
         counts[:] = 0
@@ -101,12 +108,11 @@ def _fold_in(
         # Round 0 starts from the words alone.
         for step in range(n_iterations + 1):
             change = zero
-            prior = alpha if step else np.float32(1.0)
             for i in range(size):
                 share, word = shares[i], phi[rows[begin + i]]
                 for k in range(padded):
                     rest = counts[k] - share[k] if step else zero
-                    weight[k] = ((rest if rest > zero else zero) + prior) * word[k]
+                    weight[k] = ((rest if rest > zero else zero) + (alpha[k] if step else one)) * word[k]
                 for j in range(LANES):
                     lane[j] = zero
                 for b in range(0, padded, LANES):
@@ -132,33 +138,24 @@ def _fold_in(
         for i in range(size):
             for k in range(padded):
                 counts[k] += shares[i, k]
-        scale = np.float32(1.0) / (np.float32(size) + np.float32(n_topics) * alpha)
+        scale = one / (np.float32(size) + mass)
         for k in range(n_topics):
-            theta[d, k] = (counts[k] + alpha) * scale
+            theta[d, k] = (counts[k] + alpha[k]) * scale
 
 
 def fold_in(
-    indptr: NDArray[np.int64], rows: NDArray[np.int32], phi: NDArray[np.float32], n_topics: int, alpha: float,
-    *, n_iterations: int, tolerance: float, threads: int,
+    indptr: NDArray[np.int64], rows: NDArray[np.int32], phi: NDArray[np.float32], n_topics: int,
+    alpha: float | NDArray[np.float64], *, n_iterations: int, tolerance: float, threads: int,
 ) -> NDArray[np.float32]:  # fmt: skip
     """Infer topic shares, float32 (D, K), under topics `phi` float32 (R, P), zero from column K on."""
     theta = np.empty((len(indptr) - 1, n_topics), np.float32)
+    prior = np.zeros(phi.shape[1], np.float32)
+    prior[:n_topics] = alpha
     with Team(threads) as team:
         team.run(
             _fold_in,
             [
-                (
-                    indptr,
-                    rows,
-                    phi,
-                    n_topics,
-                    np.float32(alpha),
-                    n_iterations,
-                    np.float32(tolerance),
-                    low,
-                    high,
-                    theta,
-                )
+                (indptr, rows, phi, n_topics, prior, n_iterations, np.float32(tolerance), low, high, theta)
                 for low, high in cut_documents(indptr, 0, len(indptr) - 1, threads)
             ],
         )

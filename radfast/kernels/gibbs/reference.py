@@ -37,6 +37,7 @@ def uniform(key: int, index: int) -> float:
 def sample(chain: Chain, n_sweeps: int) -> None:
     """Advance `chain` by `n_sweeps` sweeps of the exact chain, one model or many."""
     k_range = range(chain.n_topics)
+    alpha = np.broadcast_to(chain.alpha, chain.n_topics)
     smoothing = chain.n_words * chain.eta
     for sweep in range(chain.n_sweeps, chain.n_sweeps + n_sweeps):
         for d in range(len(chain.indptr) - 1):
@@ -55,7 +56,7 @@ def sample(chain: Chain, n_sweeps: int) -> None:
                 cumulated = []
                 total = 0.0
                 for k in k_range:
-                    total += (n_d[k] + chain.alpha) * (int(n_w[k]) + chain.eta) / (int(totals[k]) + smoothing)
+                    total += (n_d[k] + alpha[k]) * (int(n_w[k]) + chain.eta) / (int(totals[k]) + smoothing)
                     cumulated.append(total)
                 goal = uniform(key, i - begin) * total
                 new = 0
@@ -70,12 +71,13 @@ def sample(chain: Chain, n_sweeps: int) -> None:
 
 def log_likelihood(chain: Chain) -> float:
     """Return log p(words, topics | alpha, eta), float64, in nats."""
-    k, alpha, eta, smoothing = chain.n_topics, chain.alpha, chain.eta, chain.n_words * chain.eta
+    k, eta, smoothing = chain.n_topics, chain.eta, chain.n_words * chain.eta
+    alpha = np.broadcast_to(chain.alpha, k)
     value = 0.0
     for d in range(len(chain.indptr) - 1):
         counts = np.bincount(chain.topics[chain.indptr[d] : chain.indptr[d + 1]], minlength=k)
-        value += math.lgamma(k * alpha) - math.lgamma(int(counts.sum()) + k * alpha)
-        value += sum(math.lgamma(int(n) + alpha) - math.lgamma(alpha) for n in counts if n)
+        value += math.lgamma(alpha.sum()) - math.lgamma(int(counts.sum()) + alpha.sum())
+        value += sum(math.lgamma(int(n) + a) - math.lgamma(a) for n, a in zip(counts, alpha, strict=True))
     for totals in chain.totals:
         value += sum(math.lgamma(smoothing) - math.lgamma(int(n) + smoothing) for n in totals[:k])
     return value + sum(math.lgamma(int(n) + eta) - math.lgamma(eta) for n in chain.word_topic.ravel() if n)
@@ -85,14 +87,15 @@ def fold_in(
     indptr: NDArray[np.int64],
     rows: NDArray[np.int32],
     phi: NDArray[np.float64],
-    alpha: float,
+    alpha: float | NDArray[np.float64],
     *,
     n_iterations: int,
     tolerance: float,
 ) -> NDArray[np.float64]:
     """Infer the topic shares of documents under fixed topics, float64 (D, K)."""
     n_topics = phi.shape[1]
-    theta = np.full((len(indptr) - 1, n_topics), 1.0 / n_topics)
+    prior = np.broadcast_to(np.asarray(alpha, np.float64), n_topics)
+    theta = np.tile(prior / prior.sum(), (len(indptr) - 1, 1))
     for d in range(len(indptr) - 1):
         shares = phi[rows[indptr[d] : indptr[d + 1]]].astype(np.float64)
         if len(shares) == 0:
@@ -104,12 +107,12 @@ def fold_in(
             change = 0.0
             for i in range(len(shares)):
                 rest = counts - shares[i]
-                fresh = (np.maximum(rest, 0.0) + alpha) * words[i]
+                fresh = (np.maximum(rest, 0.0) + prior) * words[i]
                 fresh /= fresh.sum()
                 change += float(np.abs(fresh - shares[i]).sum())
                 counts = rest + fresh
                 shares[i] = fresh
             if change < tolerance * len(shares):
                 break
-        theta[d] = (shares.sum(axis=0) + alpha) / (len(shares) + n_topics * alpha)
+        theta[d] = (shares.sum(axis=0) + prior) / (len(shares) + prior.sum())
     return theta

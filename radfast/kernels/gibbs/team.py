@@ -51,3 +51,8 @@ def cut_documents(indptr: NDArray[np.int64], first: int, last: int, n_parts: int
     inner = first + np.searchsorted(indptr[first:last], goals)
     edges = sorted({first, last, *(int(edge) for edge in inner)})
     return list(pairwise(edges))
+
+
+def spread_alpha(alpha: float | NDArray[np.float64], n_topics: int) -> NDArray[np.float64]:
+    """Return alpha as float64 (K,), be it one number or one per topic."""
+    return np.ascontiguousarray(np.broadcast_to(np.asarray(alpha, np.float64), (n_topics,)))
