@@ -296,7 +296,7 @@ def _check_alpha(function: str, alpha: float | ArrayLike, n_topics: int) -> floa
             f"[{function}] alpha must be one number or have shape ({n_topics},), has {values.shape}"
         )
     if not (np.isfinite(values).all() and (values > 0).all()):
-        raise UsageError(f"[{function}] alpha must be above 0, is {alpha}")
+        raise UsageError(f"[{function}] alpha must be above 0, is {values}")
     return float(values) if values.shape == () else values
 
 

@@ -188,8 +188,8 @@ def _sample_exact(chain: Chain, n_sweeps: int) -> None:
     seed = np.uint64(chain.seed)
     for sweep in range(chain.n_sweeps, chain.n_sweeps + n_sweeps):
         _exact_sweep(
-            chain.indptr, chain.rows, chain.document_group, chain.n_topics, spread_alpha(chain.alpha, chain.n_topics), chain.eta,
-            chain.n_words * chain.eta, seed, sweep, chain.topics, chain.word_topic, chain.totals,
+            chain.indptr, chain.rows, chain.document_group, chain.n_topics,
+            spread_alpha(chain.alpha, chain.n_topics), chain.eta, chain.n_words * chain.eta, seed, sweep, chain.topics, chain.word_topic, chain.totals,
         )  # fmt: skip
 
 
