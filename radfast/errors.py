@@ -15,6 +15,10 @@ class UsageError(RadfastError):
     exit_code = 2
 
 
+class InputError(UsageError, ValueError):
+    """An array or parameter that a function cannot take; a ValueError, as scikit-learn's tools expect."""
+
+
 class NothingFoundError(RadfastError):
     """The input holds nothing to work on: no DICOM file, no report, no matching study."""
 
