@@ -7,8 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from radfast.errors import UsageError
-from radfast.topics import TopicHierarchy
+from radfast.errors import InputError, UsageError
+from radfast.topics import LDA, TopicHierarchy, read_documents
+from radfast.topics.second import SecondLevel
+from radfast.topics.training import Schedule
+from radfast.types import no_progress
 
 N_MAIN, N_SUB, WORDS = 3, 2, 6
 
@@ -124,9 +127,121 @@ def test_progress_counts_all_levels():
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
-def test_nothing_to_learn_from():
-    empty = SimpleNamespace(indptr=[0, 0, 0], tokens=[], vocabulary=["a", "b"])
-    model = TopicHierarchy(2, 2, 2, n_sweeps=3).fit(empty, empty)
-    assert (model.document_topic_ == -1).all()
-    assert (model.second_topic_ == -1).all()
-    assert model.top_words("second", 3) == [[], [], [], []]
+EMPTY = SimpleNamespace(indptr=[0, 0, 0], tokens=[], vocabulary=["a", "b"])
+NO_WORDS = SimpleNamespace(indptr=[0, 0, 0], tokens=[], vocabulary=[])
+NO_DOCUMENTS = SimpleNamespace(indptr=[0], tokens=[], vocabulary=["a", "b"])
+NOTHING = SimpleNamespace(indptr=[0], tokens=[], vocabulary=[])
+
+
+@pytest.mark.parametrize("documents", [EMPTY, NO_WORDS, NO_DOCUMENTS, NOTHING])
+@pytest.mark.parametrize("windows", [EMPTY, NO_WORDS, NO_DOCUMENTS, NOTHING])
+def test_nothing_to_learn_from(documents, windows, tmp_path):
+    done = []
+    model = TopicHierarchy(2, 2, 3, n_sweeps=3).fit(documents, windows, progress=lambda *n: done.append(n))
+    assert done[-1] == (9, 9)
+    model.save(tmp_path)
+    for hierarchy in (model, TopicHierarchy.load(tmp_path)):
+        np.testing.assert_array_equal(hierarchy.document_topic_, [-1] * (len(documents.indptr) - 1))
+        np.testing.assert_array_equal(hierarchy.second_topic_, hierarchy.document_topic_)
+        np.testing.assert_array_equal(hierarchy.sentence_topic_, [-1] * (len(windows.indptr) - 1))
+        assert not hierarchy.sentence_probability_.any()
+        assert hierarchy.top_words("document", 3) == [[], []]
+        assert hierarchy.top_words("second", 3) == [[], [], [], []]
+        assert hierarchy.top_words("sentence", 3) == [[], [], []]
+
+
+def test_windows_alone_may_be_missing(fitted):
+    model, corpus, *_ = fitted
+    without = fit(corpus, NO_WORDS)
+    np.testing.assert_array_equal(without.second_topic_, model.second_topic_)
+    assert without.sentence_ is None
+
+
+def test_a_model_that_lost_a_file_is_refused(fitted, tmp_path):
+    fitted[0].save(tmp_path)
+    (tmp_path / "sentence.safetensors").unlink()
+    with pytest.raises(UsageError, match="is missing"):
+        TopicHierarchy.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["n_document", "n_second", "n_sentence"])
+def test_levels_without_topics_are_refused(fitted, name):
+    with pytest.raises(InputError, match=name):
+        fit(fitted[1], fitted[2], **{name: 0})
+
+
+@pytest.mark.parametrize("stop", [20, 100, 180])
+def test_a_resumed_run_is_its_twin(fitted, tmp_path, stop):
+    model, corpus, windows, *_ = fitted
+
+    def interrupt(done, total):
+        if done == stop:
+            raise KeyboardInterrupt
+
+    settings = {"n_document": N_MAIN, "n_second": N_SUB, "n_sentence": 7, "alpha": 0.1, "n_sweeps": 80}
+    with pytest.raises(KeyboardInterrupt):
+        TopicHierarchy(**settings).fit(
+            corpus, windows, progress=interrupt, checkpoint=tmp_path / "c", checkpoint_seconds=0
+        )
+    seen = []
+    twin = TopicHierarchy(**settings, threads=1).fit(
+        corpus, windows, progress=lambda done, _: seen.append(done), checkpoint=tmp_path / "c"
+    )
+    # The level that was cut short goes on from its last checkpoint; those before it are finished.
+    assert stop - 10 in seen
+    assert not set(range(stop // 80 * 80 + 10, stop - 10)) & set(seen)
+    for level in ("document", "second", "sentence"):
+        assert twin.top_words(level, 9) == model.top_words(level, 9)
+        for what in ("topic", "probability"):
+            name = f"{level}_{what}_"
+            np.testing.assert_array_equal(getattr(twin, name), getattr(model, name))
+    with pytest.raises(UsageError, match="n_sweeps differs"):
+        TopicHierarchy(**{**settings, "n_sweeps": 90}).fit(corpus, windows, checkpoint=tmp_path / "c")
+
+
+def fit_second(documents, group, method, seed=3):
+    level, theta = SecondLevel.fit(
+        documents, group, (N_MAIN, N_SUB), alpha=0.1, eta=0.01, seed=seed,
+        schedule=Schedule(30, method=method), progress=no_progress, checkpoint=None,
+    )  # fmt: skip
+    return level, theta
+
+
+def of_one_group(documents, group, g):
+    """The same documents, those of the other groups emptied: random numbers are named by the document."""
+    return documents.keep(np.repeat(group == g, np.diff(documents.indptr)))
+
+
+def test_the_batch_is_the_separate_models_to_the_bit():
+    corpus, main, _ = planted(n_documents=60)
+    documents, group = read_documents(corpus), np.append(main, 0).astype(np.int32)
+    batch, theta = fit_second(documents, group, "exact")
+    for g in range(N_MAIN):
+        alone, own = fit_second(of_one_group(documents, group, g), group, "exact")
+        rows = batch.row_group == g
+        np.testing.assert_array_equal(alone.row_word, batch.row_word[rows])
+        np.testing.assert_array_equal(alone.counts, batch.counts[rows])
+        np.testing.assert_array_equal(alone.totals[g], batch.totals[g])
+        np.testing.assert_array_equal(own[group == g], theta[group == g])
+
+
+def test_a_separate_model_is_a_plain_lda():
+    # One group alone is an LDA over the same documents.
+    corpus, *_ = planted(n_documents=60)
+    documents = read_documents(corpus)
+    level, theta = fit_second(documents, np.zeros(61, np.int32), "exact", seed=4)
+    model = LDA(N_SUB, 0.1, 0.01, 30, random_state=4, method="exact").fit(corpus)
+    np.testing.assert_array_equal(level.counts, model.word_topic_[level.row_word])
+    np.testing.assert_array_equal(theta, model.transform(corpus))
+
+
+@pytest.mark.parametrize("method", ["dense", "mh"])
+def test_delayed_counts_find_as_likely_models_in_a_batch(method):
+    corpus, main, sub = planted()
+    documents, group = read_documents(corpus), np.append(main, 0).astype(np.int32)
+    _, theta = fit_second(documents, group, method)
+    for g in range(N_MAIN):
+        _, alone = fit_second(of_one_group(documents, group, g), group, method)
+        truth = sub[group[:-1] == g]
+        together, apart = (purity(shares[:-1][main == g].argmax(axis=1), truth) for shares in (theta, alone))
+        assert min(together, apart) > 0.9

@@ -1,4 +1,4 @@
-"""LDA as an estimator, the choice of K, coherence and stability."""
+"""LDA as an estimator: topics, words, files, odd input; coherence, likeness and stability of topics."""
 
 from __future__ import annotations
 
@@ -7,46 +7,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from sklearn.base import clone
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.utils import get_tags
+from lda_corpus import BLOCK, K, as_corpus, planted, small
 
-from radfast.errors import UsageError
+from radfast.errors import InputError, UsageError
 from radfast.topics import (
     LDA,
     match_topics,
     npmi_coherence,
     read_documents,
     seed_stability,
-    select_n_topics,
+    topic_similarity,
 )
-
-K, BLOCK = 5, 8
-
-
-def planted(n_documents=150, length=40, seed=0):
-    """Counts whose topics are blocks of words of their own; each document has one main topic."""
-    rng = np.random.default_rng(seed)
-    main = rng.integers(0, K, n_documents)
-    topic = np.where(
-        rng.random((n_documents, length)) < 0.9, main[:, None], rng.integers(0, K, (n_documents, length))
-    )
-    words = topic * BLOCK + rng.integers(0, BLOCK, topic.shape)
-    counts = np.zeros((n_documents, K * BLOCK), int)
-    np.add.at(counts, (np.repeat(np.arange(n_documents), length), words.ravel()), 1)
-    return sp.csr_matrix(counts), main
-
-
-def as_corpus(counts, words=None):
-    documents = read_documents(counts)
-    words = words or [f"w{i}" for i in range(documents.n_words)]
-    return SimpleNamespace(indptr=documents.indptr, tokens=documents.tokens, vocabulary=words)
-
-
-def small(**changes):
-    return LDA(**{"n_topics": K, "alpha": 0.1, "n_sweeps": 60, "random_state": 1, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -84,22 +55,6 @@ def test_top_words(fitted):
     assert {word for words in unused for word, _ in words} == {"0", "1"}
 
 
-def test_perplexity_is_near_that_of_the_generator(fitted):
-    model, *_ = fitted
-    held, _ = planted(seed=7)
-    # Knowing the main topic, a token is one of 8 words with p 0.92/8, or one of 32 others with p 0.08/32.
-    best = np.exp(-(0.92 * np.log(0.92 / 8) + 0.08 * np.log(0.08 / 32)))
-    assert best < model.perplexity(held) < 1.15 * best
-    assert model.score(held) == pytest.approx(-np.log(model.perplexity(held)))
-    documents = read_documents(held)
-    backwards = as_corpus(held)
-    parts = np.split(documents.tokens, documents.indptr[1:-1])
-    backwards.tokens = np.concatenate([part[::-1] for part in parts])
-    assert model.perplexity(backwards) == model.perplexity(held)
-    with pytest.raises(UsageError, match="2 tokens"):
-        model.perplexity(sp.csr_matrix(([1], ([0], [3])), shape=(2, 40)))
-
-
 def test_same_bits_for_a_seed_at_any_number_of_threads():
     counts, _ = planted()
     models = [small(threads=threads, n_sweeps=15).fit(counts) for threads in (1, 2, 3)]
@@ -110,24 +65,6 @@ def test_same_bits_for_a_seed_at_any_number_of_threads():
         small(random_state=2, n_sweeps=15).fit(counts).components_.tobytes()
         != models[0].components_.tobytes()
     )
-
-
-def test_scikit_learn_contract(tmp_path):
-    counts, _ = planted(n_documents=60)
-    model = small(n_sweeps=10)
-    twin = clone(model)
-    assert twin.get_params() == model.get_params()
-    assert twin.set_params(n_topics=3).n_topics == 3
-    assert get_tags(model).input_tags.positive_only
-    assert get_tags(model).input_tags.sparse
-    texts = [" ".join(f"word{w}" for w in row.indices for _ in range(2)) for row in counts]
-    pipeline = make_pipeline(CountVectorizer(), small(n_sweeps=10))
-    assert pipeline.fit_transform(texts).shape == (60, K)
-    assert list(pipeline[-1].get_feature_names_out()) == [f"lda{k}" for k in range(K)]
-    search = GridSearchCV(small(n_sweeps=10), {"n_topics": np.array([2, 5])}, cv=2).fit(counts)
-    assert search.best_params_["n_topics"] == 5
-    search.best_estimator_.save(tmp_path / "m.safetensors")
-    assert LDA.load(tmp_path / "m.safetensors").n_topics == 5
 
 
 def test_save_and_load(fitted, tmp_path):
@@ -171,6 +108,10 @@ def test_unknown_words_and_other_orders_of_words(fitted):
     np.testing.assert_allclose(theta[150], 1 / K, rtol=1e-6)
 
 
+def object_array(values):
+    return np.array(values, dtype=object)
+
+
 @pytest.mark.parametrize(
     ("X", "words"),
     [
@@ -179,28 +120,62 @@ def test_unknown_words_and_other_orders_of_words(fitted):
         ([[np.nan, 1.0]], "finite"),
         ([[np.inf, 1.0]], "finite"),
         ([["a", "b"]], "counts"),
+        ([["1", "b"]], "counts"),
+        ([[1j, 1.0]], "real"),
+        ([1, 2], "2 dimensions"),
+        (np.ones((2, 2, 2)), "corpus or a matrix"),
         (None, "corpus or a matrix"),
-        (np.zeros((3, 0)), "at least 1 word"),
-        (SimpleNamespace(indptr=[0, 1], tokens=[5], vocabulary=["a"]), "tokens must be"),
+        (object_array([[1, 0.5]]), "whole numbers"),
+        (sp.csr_matrix([[2, -3]]), "the least is -3"),
+        (sp.csr_matrix([[1e30]]), "whole numbers"),
+        (sp.coo_matrix(([0.5, 0.25], ([0, 0], [1, 1]))), "one is 0.75"),
+        (np.zeros((3, 0)), "documents and words"),
+        (np.zeros((0, 3)), "documents and words"),
+        (SimpleNamespace(indptr=[0, 1], tokens=[5], vocabulary=["a"]), "tokens must be 0 to 0"),
+        (SimpleNamespace(indptr=[0, 1], tokens=[-1], vocabulary=["a"]), "tokens must be"),
+        (SimpleNamespace(indptr=[0, 1], tokens=[0.5], vocabulary=["a"]), "whole numbers"),
+        (SimpleNamespace(indptr=[0, 2], tokens=[0], vocabulary=["a"]), "indptr must rise"),
+        (SimpleNamespace(indptr=[0, 1, 0, 1], tokens=[0], vocabulary=["a"]), "indptr must rise"),
+        (SimpleNamespace(indptr=[], tokens=[], vocabulary=["a"]), "indptr must rise"),
     ],
 )
 def test_wrong_input_is_named(X, words):
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(InputError, match=words) as caught:
         LDA(2).fit(X)
+    assert isinstance(caught.value, ValueError)
+    if not isinstance(X, SimpleNamespace) and np.shape(X)[-1:] == (2,):
+        with pytest.raises(InputError, match=words):
+            LDA(2, n_sweeps=1).fit([[1, 1]]).transform(X)
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"n_topics": 0}, {"alpha": -1.0}, {"eta": 0.0}, {"n_sweeps": 0}, {"random_state": -1}, {"threads": -1}],
+    [
+        {"n_topics": 0},
+        {"n_topics": 2.5},
+        {"n_topics": 70_000},
+        {"alpha": -1.0},
+        {"alpha": np.nan},
+        {"alpha": [0.1, 0.2]},
+        {"alpha": [0.1] * 4 + [0.0]},
+        {"eta": 0.0},
+        {"n_sweeps": 0},
+        {"random_state": -1},
+        {"threads": -1},
+        {"method": "fast"},
+        {"backend": "tpu"},
+        {"evaluate_every": -1},
+        {"burn_in": -1},
+        {"sample_every": 1.5},
+        {"optimize_alpha": "yes"},
+        {"optimize_every": 0},
+        {"tolerance": np.nan},
+        {"patience": 0},
+    ],
 )
 def test_wrong_parameters_are_named(change):
     with pytest.raises(UsageError, match=next(iter(change))):
         small(**change).fit(sp.csr_matrix([[1, 2]]))
-
-
-def test_other_width_is_refused(fitted):
-    with pytest.raises(UsageError, match="40 columns"):
-        fitted[0].transform(sp.csr_matrix((2, 39), dtype=int))
 
 
 @pytest.mark.parametrize(
@@ -211,67 +186,47 @@ def test_other_width_is_refused(fitted):
         sp.csr_matrix([[1, 0, 2]]),
         sp.csr_matrix([[2, 1], [2, 1], [2, 1], [0, 0]]),
         np.array([[True, False], [True, True]]),
+        np.array([[3, 1], [0, 2]], dtype=object),
+        sp.csr_matrix(np.full((5, 1), 7)),
+        sp.csr_matrix(np.ones((1, 97), int)),
+        np.full((33, 3), 2.0),
     ],
 )
 @pytest.mark.parametrize("n_topics", [1, 40])
 def test_degenerate_input_is_defined(X, n_topics):
-    model = LDA(n_topics, n_sweeps=3).fit(X)
-    np.testing.assert_allclose(model.components_.sum(axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(model.transform(X).sum(axis=1), 1, atol=1e-5)
-    assert np.isfinite(model.log_likelihood_).all()
+    for method in ("auto", "exact", "mh"):
+        model = LDA(n_topics, n_sweeps=3, method=method).fit(X)
+        np.testing.assert_allclose(model.components_.sum(axis=1), 1, atol=1e-5)
+        theta = model.transform(X)
+        np.testing.assert_allclose(theta.sum(axis=1), 1, atol=1e-5)
+        empty = np.diff(read_documents(X).indptr) == 0
+        np.testing.assert_allclose(theta[empty], 1 / n_topics, rtol=1e-6)
+        assert np.isfinite(model.log_likelihood_).all()
+        assert model.topic_tokens_.sum() == read_documents(X).indptr[-1]
+        twin = LDA(n_topics, n_sweeps=3, method=method, threads=3).fit(X)
+        assert twin.components_.tobytes() == model.components_.tobytes()
+        whole = model.perplexity(X, method="left_to_right") if not empty.all() else 1.0
+        assert 1.0 - 1e-6 <= whole < np.inf
+
+
+def test_equal_documents_get_equal_shares():
+    model = LDA(3, n_sweeps=20).fit(np.tile([[4, 0, 1, 2]], (9, 1)))
+    theta = model.transform(np.tile([[4, 0, 1, 2]], (9, 1)))
+    assert (theta == theta[0]).all()
+
+
+def test_one_topic_has_the_frequencies_of_the_words():
+    counts, _ = planted(n_documents=20)
+    model = small(n_topics=1, n_sweeps=1).fit(counts)
+    frequency = np.asarray(counts.sum(axis=0)).ravel()
+    np.testing.assert_allclose(model.components_[0], (frequency + 0.01) / (counts.sum() + 0.4), rtol=1e-6)
+    assert (model.transform(counts) == 1).all()
 
 
 def test_entries_stored_twice_add_up():
     twice = sp.csr_matrix((np.ones(3), np.array([1, 1, 0]), np.array([0, 3])), shape=(1, 2))
     np.testing.assert_array_equal(read_documents(twice).tokens, [0, 1, 1])
     assert twice.nnz == 3
-
-
-def test_select_n_topics_finds_the_planted_number():
-    counts, _ = planted(n_documents=120)
-    patients = np.repeat(np.arange(40), 3)
-    done = []
-    curve = select_n_topics(
-        counts, (2, 5, 12), 2, groups=patients, alpha=0.1, n_sweeps=40, progress=lambda *now: done.append(now)
-    )
-    assert curve.perplexity.shape == (3, 2)
-    assert curve.chosen == 5
-    assert curve.mean[0] > 1.2 * curve.mean[1]
-    np.testing.assert_allclose(curve.sd, curve.perplexity.std(axis=1, ddof=1))
-    assert done[-1] == (6, 6)
-    again = select_n_topics(counts, (2, 5, 12), 2, groups=patients, alpha=0.1, n_sweeps=40, threads=1)
-    np.testing.assert_array_equal(curve.perplexity, again.perplexity)
-
-
-def test_groups_stand_on_one_side(monkeypatch):
-    counts, _ = planted(n_documents=30)
-    patients = [f"p{i % 7}" for i in range(30)]
-    # A word of the patient's own in every document tells which patients were trained on.
-    marks = sp.csr_matrix((np.ones(30, int), (np.arange(30), [i % 7 for i in range(30)])), shape=(30, 7))
-    sides = {}
-    monkeypatch.setattr(
-        LDA, "fit", lambda self, X: (sides.update(train=set(X.tokens[X.tokens < 7])), self)[1]
-    )
-    monkeypatch.setattr(
-        LDA, "perplexity", lambda self, X: (sides.update(test=set(X.tokens[X.tokens < 7])), 1.0)[1]
-    )
-    select_n_topics(sp.hstack([marks, counts]).tocsr(), (2,), 1, groups=patients, hold_out=0.3)
-    assert len(sides["test"]) == 2
-    assert sides["train"] | sides["test"] == set(range(7))
-    assert not sides["train"] & sides["test"]
-
-
-def test_select_refuses_what_it_cannot_do():
-    counts, _ = planted(n_documents=4)
-    for arguments, words in (
-        ({"candidates": ()}, "candidates"),
-        ({"seeds": 0}, "seeds"),
-        ({"hold_out": 1.0}, "hold_out"),
-        ({"groups": [1, 1, 1, 1]}, "different groups"),
-        ({"groups": [1]}, "shape"),
-    ):
-        with pytest.raises(UsageError, match=words):
-            select_n_topics(counts, **arguments)
 
 
 def test_npmi_by_hand():
@@ -296,7 +251,34 @@ def test_matching_undoes_a_permutation(fitted):
     np.testing.assert_array_equal(order[partners], np.arange(K))
     np.testing.assert_allclose(similarity, 1, atol=1e-5)
     other = small(random_state=9).fit(counts)
+    partners, similarity = model.match(other)
+    np.testing.assert_allclose(similarity, model.similarity(other)[np.arange(K), partners])
+    np.testing.assert_allclose(np.diag(model.similarity()), 1, atol=1e-5)
     assert seed_stability([model.components_, other.components_]) > 0.95
     assert seed_stability([model.components_, np.full_like(other.components_, 1 / 40)]) < 0.6
     with pytest.raises(UsageError, match="2 models"):
         seed_stability([model.components_])
+
+
+def test_matching_leaves_over_what_has_no_partner(fitted):
+    model, *_ = fitted
+    partners, similarity = match_topics(model.components_, model.components_[[2, 0]])
+    np.testing.assert_array_equal(partners, [1, -1, 0, -1, -1])
+    np.testing.assert_allclose(similarity, [1, 0, 1, 0, 0], atol=1e-5)
+    np.testing.assert_array_equal(match_topics(model.components_[[2, 0]], model.components_)[0], [2, 0])
+    a, b = np.array([[0.5, 0.5, 0.0]]), np.array([[0.5, 0.0, 0.5], [0.0, 0.0, 1.0]])
+    np.testing.assert_allclose(topic_similarity(a, b), [[0.5, 0.0]])
+    with pytest.raises(InputError, match=r"\(K, V\)"):
+        topic_similarity(a, b[:, :2])
+
+
+def test_models_of_other_words_are_matched_by_name(fitted):
+    model, counts, _ = fitted
+    order = np.random.default_rng(0).permutation(40)[:30]
+    part = small().fit(as_corpus(counts[:, order].tocsr(), [f"w{i}" for i in order]))
+    partners, similarity = model.match(part)
+    assert sorted(partners) == list(range(K))
+    assert similarity.min() > 0.7
+    blocks = [{int(w[1:]) // BLOCK for w, _ in words} for words in model.top_words(3)]
+    theirs = [{int(w[1:]) // BLOCK for w, _ in words} for words in part.top_words(3)]
+    assert [theirs[p] for p in partners] == blocks

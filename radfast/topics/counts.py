@@ -9,7 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from radfast.errors import UsageError
+from radfast.errors import InputError
+
+_MOST = 2**40
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class Documents:
         return Documents(cumulated[self.indptr], self.tokens[mask], self.n_words, self.vocabulary)
 
 
+def is_corpus(X: Any) -> bool:
+    """Tell whether `X` is a corpus: it has ``indptr``, ``tokens`` and ``vocabulary``."""
+    return all(hasattr(X, name) for name in ("indptr", "tokens", "vocabulary"))
+
+
 def read_documents(X: Any, function: str = "read_documents") -> Documents:
     """Read a corpus or a count matrix.
 
@@ -65,45 +72,78 @@ def read_documents(X: Any, function: str = "read_documents") -> Documents:
 
     Raises
     ------
-    UsageError
+    InputError
         If an id is outside the vocabulary, or a count is negative, not whole, NaN or infinite.
+    TypeError
+        If an entry of an object array is no number.
     """
     if isinstance(X, Documents):
         return X
-    if all(hasattr(X, name) for name in ("indptr", "tokens", "vocabulary")):
+    if is_corpus(X):
         return _read_corpus(X, function)
-    try:
-        matrix = sp.csr_matrix(X)
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            f"[{function}] X must be a corpus or a matrix of counts, is {type(X).__name__}"
-        ) from error
-    if not (np.issubdtype(matrix.dtype, np.number) or matrix.dtype == np.bool_):
-        raise UsageError(f"[{function}] counts must be numbers, are {matrix.dtype}")
-    if not matrix.has_canonical_format:
-        matrix = matrix.copy()
-        matrix.sum_duplicates()
+    matrix = _read_matrix(X, function)
     counts = matrix.data
-    if np.iscomplexobj(counts) or not bool(np.isfinite(counts).all()):
-        raise UsageError(f"[{function}] counts must be finite real numbers, some are not")
+    if not bool(np.isfinite(counts).all()):
+        raise InputError(f"[{function}] counts must be finite, some are NaN or inf")
     if counts.size and counts.min() < 0:
-        raise UsageError(f"[{function}] counts must be 0 or more, the least is {counts.min()}")
+        raise InputError(
+            f"[{function}] Negative values in data: counts must be 0 or more, the least is {counts.min()}"
+        )
+    if counts.size and counts.max() >= _MOST:
+        raise InputError(f"[{function}] counts must be whole numbers below 2**40, one is {counts.max()}")
     whole = counts.astype(np.int64)
     if not np.array_equal(whole, counts):
-        raise UsageError(f"[{function}] counts must be whole numbers, one is {counts[whole != counts][0]}")
+        raise InputError(f"[{function}] counts must be whole numbers, one is {counts[whole != counts][0]}")
     cumulated = np.concatenate(([0], np.cumsum(whole)))
     tokens = np.repeat(matrix.indices.astype(np.int32), whole)
     return Documents(cumulated[matrix.indptr].astype(np.int64), tokens, int(matrix.shape[1]))
 
 
+def _read_matrix(X: Any, function: str) -> sp.csr_matrix:
+    if not sp.issparse(X):
+        X = np.asarray(X)
+        if X.ndim == 1:
+            raise InputError(
+                f"[{function}] X must have 2 dimensions (D, V), has 1. Reshape your data to (1, V)"
+            )
+        if X.dtype == object and X.ndim == 2:
+            X = X.astype(np.float64)
+    if np.iscomplexobj(X):
+        raise InputError(f"[{function}] counts must be real. Complex data not supported")
+    try:
+        matrix = sp.csr_matrix(X)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"[{function}] X must be a corpus or a matrix of counts (D, V), is {type(X).__name__}"
+        ) from error
+    if not (np.issubdtype(matrix.dtype, np.number) or matrix.dtype == np.bool_):
+        raise InputError(f"[{function}] counts must be numbers, are {matrix.dtype}")
+    if not matrix.has_canonical_format:
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+    return matrix
+
+
 def _read_corpus(X: Any, function: str) -> Documents:
     vocabulary = tuple(X.vocabulary)
-    indptr = np.ascontiguousarray(X.indptr, dtype=np.int64)
-    tokens = np.ascontiguousarray(X.tokens, dtype=np.int32)
+    indptr = _read_ids("indptr", X.indptr, np.int64, function)
+    tokens = _read_ids("tokens", X.tokens, np.int32, function)
+    rising = len(indptr) > 0 and indptr[0] == 0 and indptr[-1] == len(tokens)
+    if not rising or bool((np.diff(indptr) < 0).any()):
+        raise InputError(f"[{function}] indptr must rise from 0 to the {len(tokens)} tokens, does not")
     if len(tokens) and (int(tokens.min()) < 0 or int(tokens.max()) >= len(vocabulary)):
         span = f"{tokens.min()} to {tokens.max()}"
-        raise UsageError(f"[{function}] tokens must be 0 to {len(vocabulary) - 1} (V - 1), are {span}")
+        raise InputError(f"[{function}] tokens must be 0 to {len(vocabulary) - 1} (V - 1), are {span}")
     return Documents(indptr, tokens, len(vocabulary), vocabulary)
+
+
+def _read_ids(name: str, values: Any, dtype: type, function: str) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.ndim != 1 or (len(array) and array.dtype.kind not in "iu"):
+        raise InputError(
+            f"[{function}] {name} must be whole numbers in 1 dimension, is {array.dtype} {array.shape}"
+        )
+    return np.ascontiguousarray(array, dtype=dtype)
 
 
 def align_documents(
@@ -113,12 +153,12 @@ def align_documents(
 
     Raises
     ------
-    UsageError
+    InputError
         If there are no words to compare and V differs.
     """
     if vocabulary is None or documents.vocabulary is None:
         if documents.n_words != n_words:
-            raise UsageError(f"[{function}] X must have {n_words} columns (V), has {documents.n_words}")
+            raise InputError(f"[{function}] X must have {n_words} columns (V), has {documents.n_words}")
         return documents
     if documents.vocabulary == vocabulary:
         return documents
@@ -127,18 +167,3 @@ def align_documents(
     mapped = to_id[documents.tokens] if len(to_id) else documents.tokens
     known = documents.keep(mapped >= 0)
     return Documents(known.indptr, mapped[mapped >= 0], n_words, vocabulary)
-
-
-def split_tokens(documents: Documents, seed: int = 0) -> tuple[Documents, Documents]:
-    """Halve every document at random: (observed, held out), the odd token observed.
-
-    The split depends on the bags of words and `seed` alone, not on the order of tokens in a document.
-    """
-    owner = np.repeat(np.arange(len(documents)), np.diff(documents.indptr))
-    tokens = documents.tokens[np.lexsort((documents.tokens, owner))]
-    by_word = Documents(documents.indptr, tokens, documents.n_words, documents.vocabulary)
-    shuffled = np.lexsort((np.random.default_rng(seed).random(len(owner)), owner))
-    place = np.arange(len(owner)) - np.repeat(documents.indptr[:-1], np.diff(documents.indptr))
-    held = np.zeros(len(owner), dtype=np.bool_)
-    held[shuffled[place % 2 == 1]] = True
-    return by_word.keep(~held), by_word.keep(held)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save as to_safetensors
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
-from radfast import store
-from radfast.errors import UsageError
-from radfast.kernels import gibbs
+from radfast import __version__
+from radfast.errors import InputError
+from radfast.topics import files
 from radfast.topics.counts import Documents, read_documents
-from radfast.topics.lda import LDA, heaviest, read_model, word_shares
+from radfast.topics.lda import LDA
+from radfast.topics.second import SecondLevel
+from radfast.topics.training import Schedule
 from radfast.types import LEVELS, Progress, no_progress
 
 
-class TopicHierarchy:
+class TopicHierarchy(BaseEstimator):  # type: ignore[misc]
     """Three levels of LDA: topics of reports, topics within each, topics of sentence windows.
 
     Shin et al., CVPR 2015. The second level is one LDA per document topic over the documents whose most
@@ -39,6 +41,7 @@ class TopicHierarchy:
         0 takes all cores.
     random_state : int
         Seed.
+    backend : {"auto", "cpu"}
 
     Attributes
     ----------
@@ -49,8 +52,9 @@ class TopicHierarchy:
         Its probability (the second: within the document topic). 0 for an empty document.
     sentence_topic_, sentence_probability_ : int32 and float32, shape (S,)
         The same for the S windows.
-    document_, sentence_ : LDA
-        The models of the first and third level.
+    document_, sentence_ : LDA or None
+        The models of the first and third level; None where there was no document or no word.
+    second_ : SecondLevel
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class TopicHierarchy:
         n_sweeps: int = 200,
         threads: int = 0,
         random_state: int = 0,
+        backend: str = "auto",
     ) -> None:
         self.n_document = n_document
         self.n_second = n_second
@@ -72,39 +77,62 @@ class TopicHierarchy:
         self.n_sweeps = n_sweeps
         self.threads = threads
         self.random_state = random_state
+        self.backend = backend
 
-    def fit(self, documents: Any, windows: Any, progress: Progress = no_progress) -> TopicHierarchy:
+    def fit(
+        self,
+        documents: Any,
+        windows: Any,
+        progress: Progress = no_progress,
+        checkpoint: str | Path | None = None,
+        checkpoint_seconds: float = 60.0,
+    ) -> TopicHierarchy:
         """Train the three levels.
 
         Parameters
         ----------
         documents : Corpus or matrix of counts, shape (D, V)
         windows : Corpus or matrix of counts, shape (S, V')
-            May have a vocabulary of its own.
+            May have a vocabulary of its own. S or V' may be 0: the level then has no model.
         progress : callable
             ``progress(sweeps done, sweeps)`` over all levels.
+        checkpoint : path, optional
+            Folder in which the state of each level is kept; where it exists, the training goes on from it and
+            ends in the same bits as one that never stopped. See `LDA.fit`.
+        checkpoint_seconds : float
+            Least time between two writings.
 
         Returns
         -------
         TopicHierarchy
             Itself.
+
+        Raises
+        ------
+        InputError
+            If a parameter or a count is out of its range.
+        UsageError
+            If a checkpoint is of another training.
         """
         reports = read_documents(documents, "TopicHierarchy.fit")
         sentences = read_documents(windows, "TopicHierarchy.fit")
+        for name in ("n_document", "n_second", "n_sentence"):
+            if getattr(self, name) < 1:
+                raise InputError(f"[TopicHierarchy.fit] {name} must be 1 or more, is {getattr(self, name)}")
+        kept = None if checkpoint is None else (Path(checkpoint), checkpoint_seconds)
         total = 3 * self.n_sweeps
 
         def at(level: int) -> Progress:
             return lambda done, _: progress(level * self.n_sweeps + done, total)
 
-        self.document_ = self._model(self.n_document).fit(reports, progress=at(0))
-        self.document_topic_, self.document_probability_ = _hard_topics(
-            reports, self.document_.transform(reports)
+        self.document_, self.document_topic_, self.document_probability_ = self._fit_level(
+            "document", reports, at(0), kept
         )
-        self._fit_second(reports, at(1))
-        self.sentence_ = self._model(self.n_sentence).fit(sentences, progress=at(2))
-        self.sentence_topic_, self.sentence_probability_ = _hard_topics(
-            sentences, self.sentence_.transform(sentences)
+        self._fit_second(reports, at(1), kept)
+        self.sentence_, self.sentence_topic_, self.sentence_probability_ = self._fit_level(
+            "sentence", sentences, at(2), kept
         )
+        progress(total, total)
         return self
 
     def top_words(self, level: str, n: int = 50) -> list[list[tuple[str, float]]]:
@@ -120,41 +148,29 @@ class TopicHierarchy:
         list of lists
             `n_document`, `n_document` * `n_second` or `n_sentence` of them; empty for an unused topic.
         """
+        check_is_fitted(self)
         match level:
             case "document":
-                return self.document_.top_words(n)
+                return _top_words(self.document_, self.n_document, n)
             case "sentence":
-                return self.sentence_.top_words(n)
+                return _top_words(self.sentence_, self.n_sentence, n)
             case "second":
-                return self._second_words(n)
+                return self.second_.top_words(n, self.document_.vocabulary_ if self.document_ else None)
             case _:
-                raise UsageError(f"[top_words] level must be one of {', '.join(LEVELS)}, is '{level}'")
+                raise InputError(f"[top_words] level must be one of {', '.join(LEVELS)}, is '{level}'")
 
     def save(self, folder: str | Path) -> None:
-        """Write the three levels as safetensors files into `folder`."""
+        """Write the three levels as safetensors files into `folder`; a level without a model has no file."""
+        check_is_fitted(self)
         folder = Path(folder)
-        self.document_.save(folder / "document.safetensors")
-        self.sentence_.save(folder / "sentence.safetensors")
-        names = (
-            "n_document",
-            "n_second",
-            "n_sentence",
-            "alpha",
-            "eta",
-            "n_sweeps",
-            "threads",
-            "random_state",
-        )
-        about = {name: getattr(self, name) for name in names}
-        tensors = {
-            "row_word": self._row_word,
-            "row_group": self._row_group,
-            "shares": self._shares,
-            "second_tokens": self.second_tokens_,
-            **{name: getattr(self, name + "_") for name in _ASSIGNMENTS},
-        }
-        metadata = {"radfast": json.dumps(about, sort_keys=True, default=int)}
-        store.write_bytes(folder / "second.safetensors", to_safetensors(tensors, metadata=metadata))
+        for name in ("document", "sentence"):
+            path, model = folder / f"{name}.safetensors", getattr(self, f"{name}_")
+            if model is None:
+                path.unlink(missing_ok=True)
+            else:
+                model.save(path)
+        further = {name: getattr(self, name + "_") for name in _ASSIGNMENTS}
+        self.second_.save(folder / "second.safetensors", further, self.get_params())
 
     @classmethod
     def load(cls, folder: str | Path) -> TopicHierarchy:
@@ -166,58 +182,58 @@ class TopicHierarchy:
             If a file is missing or is not such a model.
         """
         folder = Path(folder)
-        tensors, about = read_model(folder / "second.safetensors", "TopicHierarchy.load")
+        second, tensors, about = SecondLevel.load(folder / "second.safetensors", "TopicHierarchy.load")
         hierarchy = cls(**about)
-        hierarchy.document_ = LDA.load(folder / "document.safetensors")
-        hierarchy.sentence_ = LDA.load(folder / "sentence.safetensors")
-        hierarchy._row_word, hierarchy._row_group = tensors["row_word"], tensors["row_group"]
-        hierarchy._shares, hierarchy.second_tokens_ = tensors["shares"], tensors["second_tokens"]
+        hierarchy.second_ = second
         for name in _ASSIGNMENTS:
             setattr(hierarchy, name + "_", tensors[name])
+        for name in ("document", "sentence"):
+            path = folder / f"{name}.safetensors"
+            # A level without a model has only units without a topic.
+            absent = not path.is_file() and not bool((tensors[f"{name}_topic"] >= 0).any())
+            setattr(hierarchy, f"{name}_", None if absent else LDA.load(path))
         return hierarchy
 
-    def _model(self, n_topics: int) -> LDA:
-        return LDA(n_topics, self.alpha, self.eta, self.n_sweeps, "auto", self.threads, self.random_state)
-
-    def _fit_second(self, reports: Documents, progress: Progress) -> None:
-        # A row of the count table is a word within a document topic: the sub-models share no count.
-        kept = np.flatnonzero(self.document_topic_ >= 0)
-        members, group = reports.take(kept), self.document_topic_[kept]
-        keys = np.repeat(group.astype(np.int64), np.diff(members.indptr)) * reports.n_words + members.tokens
-        unique, rows = np.unique(keys, return_inverse=True)
-        self._row_group = (unique // reports.n_words).astype(np.int32)
-        self._row_word = (unique % reports.n_words).astype(np.int32)
-        alpha = 1.0 / self.n_second if self.alpha is None else self.alpha
-        chain = gibbs.start(
-            members.indptr, rows, self.n_second, n_rows=len(unique), alpha=alpha, eta=self.eta,
-            seed=self.random_state, n_words=reports.n_words, document_group=group, row_group=self._row_group,
+    def _fit_level(
+        self, name: str, documents: Documents, progress: Progress, kept: tuple[Path, float] | None
+    ) -> tuple[LDA | None, NDArray[np.int32], NDArray[np.float32]]:
+        if len(documents) == 0 or documents.n_words == 0:
+            return None, np.full(len(documents), -1, np.int32), np.zeros(len(documents), np.float32)
+        model = LDA(
+            getattr(self, f"n_{name}"), self.alpha, self.eta, self.n_sweeps, self.backend, self.threads,
+            self.random_state,
         )  # fmt: skip
-        for done in range(0, self.n_sweeps, 10):
-            gibbs.sample(chain, min(10, self.n_sweeps - done), threads=self.threads)
-            progress(chain.n_sweeps, self.n_sweeps)
-        self._shares = word_shares(chain)
-        self.second_tokens_ = np.zeros((self.n_document, self.n_second), np.int64)
-        self.second_tokens_[: len(chain.totals)] = chain.totals[:, : self.n_second]
-        theta = gibbs.fold_in(members.indptr, rows, self._shares, alpha, threads=self.threads)
-        self.second_topic_ = np.full(len(reports), -1, np.int32)
-        self.second_topic_[kept] = group * self.n_second + theta.argmax(axis=1).astype(np.int32)
-        self.second_probability_ = np.zeros(len(reports), np.float32)
-        self.second_probability_[kept] = theta.max(axis=1, initial=0)
+        path, seconds = (None, 60.0) if kept is None else (kept[0] / f"{name}.safetensors", kept[1])
+        model.fit(documents, progress=progress, checkpoint=path, checkpoint_seconds=seconds)
+        theta = model.transform(documents)
+        empty = np.diff(documents.indptr) == 0
+        topic, probability = theta.argmax(axis=1).astype(np.int32), theta.max(axis=1)
+        topic[empty], probability[empty] = -1, 0
+        return model, topic, probability
 
-    def _second_words(self, n: int) -> list[list[tuple[str, float]]]:
-        words = self.document_.vocabulary_
-        mass = self.second_tokens_ + self.document_.n_features_in_ * self.eta
-        edges = np.searchsorted(self._row_group, np.arange(self.n_document + 1))
-        topics = []
-        for group in range(self.n_document):
-            ids = self._row_word[edges[group] : edges[group + 1]]
-            block = self._shares[edges[group] : edges[group + 1]]
-            for k in range(self.n_second):
-                best = heaviest(block[:, k], mass[group, k], self.eta, n)
-                topics.append(
-                    [(str(ids[i]) if words is None else words[ids[i]], float(block[i, k])) for i in best]
-                )
-        return topics
+    def _fit_second(self, reports: Documents, progress: Progress, kept: tuple[Path, float] | None) -> None:
+        used = np.flatnonzero(self.document_topic_ >= 0)
+        members, group = reports.take(used), self.document_topic_[used]
+        checkpoint = None
+        if kept is not None:
+            about = {name: value for name, value in self.get_params().items() if name != "threads"}
+            corpus = files.hash_arrays(members.indptr, members.tokens, group)
+            about |= {"corpus": corpus, "version": __version__}
+            checkpoint = files.Checkpoint(kept[0] / "second.safetensors", about, kept[1])
+        self.second_, theta = SecondLevel.fit(
+            members, group, (self.n_document, self.n_second),
+            alpha=1.0 / self.n_second if self.alpha is None else self.alpha, eta=self.eta,
+            seed=self.random_state, progress=progress, checkpoint=checkpoint,
+            schedule=Schedule(self.n_sweeps, backend=self.backend, threads=self.threads),
+        )  # fmt: skip
+        self.second_topic_ = np.full(len(reports), -1, np.int32)
+        self.second_topic_[used] = group * self.n_second + theta.argmax(axis=1).astype(np.int32)
+        self.second_probability_ = np.zeros(len(reports), np.float32)
+        self.second_probability_[used] = theta.max(axis=1, initial=0)
+
+
+def _top_words(model: LDA | None, n_topics: int, n: int) -> list[list[tuple[str, float]]]:
+    return [[] for _ in range(n_topics)] if model is None else model.top_words(n)
 
 
 _ASSIGNMENTS = (
@@ -228,12 +244,3 @@ _ASSIGNMENTS = (
     "sentence_topic",
     "sentence_probability",
 )
-
-
-def _hard_topics(
-    documents: Documents, theta: NDArray[np.float32]
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    empty = np.diff(documents.indptr) == 0
-    topic, probability = theta.argmax(axis=1).astype(np.int32), theta.max(axis=1, initial=0)
-    topic[empty], probability[empty] = -1, 0
-    return topic, probability

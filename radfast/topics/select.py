@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from radfast.errors import UsageError
+from radfast.errors import InputError
 from radfast.topics.counts import read_documents
 from radfast.topics.lda import LDA
 from radfast.types import Progress, no_progress
@@ -87,21 +87,21 @@ def select_n_topics(
 
     Raises
     ------
-    UsageError
+    InputError
         If there is no candidate, or fewer than 2 groups, or `groups` has another length than `X`.
     """
     documents = read_documents(X, "select_n_topics")
     tried = tuple(int(k) for k in candidates)
     if not tried or min(tried) < 1:
-        raise UsageError(f"[select_n_topics] candidates must be whole numbers from 1, are {list(tried)}")
+        raise InputError(f"[select_n_topics] candidates must be whole numbers from 1, are {list(tried)}")
     if seeds < 1:
-        raise UsageError(f"[select_n_topics] seeds must be 1 or more, is {seeds}")
+        raise InputError(f"[select_n_topics] seeds must be 1 or more, is {seeds}")
     if not 0 < hold_out < 1:
-        raise UsageError(f"[select_n_topics] hold_out must be between 0 and 1, is {hold_out}")
+        raise InputError(f"[select_n_topics] hold_out must be between 0 and 1, is {hold_out}")
     owner = _group_ids(groups, len(documents))
     n_groups = int(owner.max(initial=-1)) + 1
     if n_groups < 2:
-        raise UsageError(f"[select_n_topics] 2 documents of different groups are needed, got {n_groups}")
+        raise InputError(f"[select_n_topics] 2 documents of different groups are needed, got {n_groups}")
     n_held = min(max(1, round(hold_out * n_groups)), n_groups - 1)
     perplexity = np.empty((len(tried), seeds))
     progress(0, perplexity.size)
@@ -132,5 +132,5 @@ def _group_ids(groups: ArrayLike | None, n_documents: int) -> NDArray[np.int64]:
         return np.arange(n_documents)
     labels = np.asarray(groups)
     if labels.shape != (n_documents,):
-        raise UsageError(f"[select_n_topics] groups must have shape ({n_documents},), is {labels.shape}")
+        raise InputError(f"[select_n_topics] groups must have shape ({n_documents},), is {labels.shape}")
     return np.unique(labels, return_inverse=True)[1].astype(np.int64)
