@@ -75,6 +75,8 @@ def test_early_stop_follows_its_rule():
         {"method": "mh"},
         {"method": "exact", "n_sweeps": 40},
         {"burn_in": 15, "sample_every": 4, "optimize_alpha": "symmetric", "optimize_every": 6},
+        {"burn_in": 15, "sample_every": 4, "optimize_alpha": "asymmetric", "optimize_every": 6},
+        {"alpha": [0.1, 0.2, 0.3, 0.1, 0.05], "method": "mh"},
         {"burn_in": 10, "evaluate_every": 5, "tolerance": 1.0, "patience": 2},
     ],
 )
@@ -200,6 +202,50 @@ def test_symmetric_alpha_is_learnt_in_training():
     assert isinstance(model.alpha_, float)
     assert 0.03 < model.alpha_ < 0.4
     assert small(alpha=2.0, optimize_alpha="symmetric", burn_in=100, n_sweeps=100).fit(counts).alpha_ == 2.0
+
+
+def lopsided(n_documents=300, length=30, seed=0):
+    """Documents of one topic each; three topics of four are rare, and words of topic 0 stand everywhere."""
+    rng = np.random.default_rng(seed)
+    theta = rng.dirichlet([2.0, 0.1, 0.1, 0.1], n_documents)
+    counts = np.zeros((n_documents, 4 * BLOCK), int)
+    for d in range(n_documents):
+        topic = rng.choice(4, length, p=theta[d])
+        np.add.at(counts[d], topic * BLOCK + rng.integers(0, BLOCK, length), 1)
+    return sp.csr_matrix(counts)
+
+
+@pytest.mark.parametrize("method", ["exact", "dense", "mh"])
+def test_asymmetric_alpha_finds_the_common_topic(method):
+    counts = lopsided()
+    settings = {"n_topics": 4, "alpha": 0.5, "n_sweeps": 150, "burn_in": 30, "method": method}
+    model = small(**settings, optimize_alpha="asymmetric").fit(counts)
+    assert model.alpha_.shape == (4,)
+    # The words of the common topic may fall to one topic or to two; the rare ones stay rare.
+    common = model.components_[:, :BLOCK].sum(axis=1) > 0.8
+    assert common[model.alpha_.argmax()]
+    assert model.alpha_[common].min() > 2 * model.alpha_[~common].max()
+    assert model.alpha_[~common].min() > 0.05
+    held = lopsided(seed=1)
+    even = small(**settings).fit(counts)
+    for definition in ("completion", "left_to_right"):
+        assert model.perplexity(held, method=definition) < even.perplexity(held, method=definition)
+    empty = model.transform(sp.csr_matrix((1, 4 * BLOCK), dtype=int))[0]
+    np.testing.assert_allclose(empty, model.alpha_ / model.alpha_.sum(), rtol=1e-5)
+
+
+def test_asymmetric_alpha_is_kept_in_the_file(tmp_path):
+    counts, _ = planted(n_documents=30)
+    model = small(alpha=np.arange(1, 6) / 10, n_sweeps=10).fit(counts)
+    np.testing.assert_array_equal(model.alpha_, np.arange(1, 6) / 10)
+    model.save(tmp_path / "m")
+    again = LDA.load(tmp_path / "m")
+    assert bits(again) == bits(model)
+    assert again.transform(counts).tobytes() == model.transform(counts).tobytes()
+    assert bits(again.fit(counts)) == bits(model)
+    # Equal numbers are one number.
+    equal = small(alpha=np.full(5, 0.1), n_sweeps=10).fit(counts)
+    np.testing.assert_array_equal(equal.word_topic_, small(n_sweeps=10).fit(counts).word_topic_)
 
 
 def test_batches_add_up():

@@ -196,7 +196,7 @@ class Training:
         alpha = np.broadcast_to(np.asarray(self.chain.alpha, np.float64), (n_topics,))
         symmetric = self.schedule.optimize_alpha == "symmetric"
         fresh = estimate_alpha(self.chain.indptr, self.chain.topics, alpha, symmetric=symmetric)
-        self.chain.alpha = float(fresh[0]) if symmetric else fresh  # type: ignore[assignment]
+        self.chain.alpha = float(fresh[0]) if symmetric else fresh
 
     def _settled(self) -> bool:
         plan = self.schedule
