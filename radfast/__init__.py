@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from radfast.version import __version__
+
 if TYPE_CHECKING:
     from radfast import vision as vision
     from radfast.findings import Finding as Finding
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from radfast.topics import TopicHierarchy as TopicHierarchy
     from radfast.topics import select_n_topics as select_n_topics
     from radfast.vectors import KeywordIndex as KeywordIndex
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Tokenizer": "radfast.text",

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import radfast as rf
-from radfast import _core
+import radfast._core as _core
 from radfast.errors import UsageError
 from radfast.kernels.cosine import reference
 from radfast.kernels.cosine.halves import cosine_topk_halves

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from radfast import _core
+import radfast._core as _core
 from radfast.errors import UsageError
 from radfast.kernels import gibbs
 from radfast.kernels.gibbs import reference

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from radfast import _core
+import radfast._core as _core
 from radfast.errors import UsageError
 from radfast.kernels.tokenize import (
     DEFAULT_RULES,

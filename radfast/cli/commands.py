@@ -197,7 +197,7 @@ def verify(out: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> Non
 @app.command()
 def info() -> None:
     """Tell versions and backends, and why a backend is missing."""
-    from radfast import _core
+    import radfast._core as _core
     from radfast.device import BACKENDS, count_threads, why_not
     from radfast.kernels.cnn import explain_backends
     from radfast.pipeline import describe_machine
@@ -224,7 +224,7 @@ def show_config(config: ConfigFile = None, settings: Set = None) -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from radfast import __version__
+        from radfast.version import __version__
 
         typer.echo(f"radfast {__version__}")
         raise typer.Exit

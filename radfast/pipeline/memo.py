@@ -16,9 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import radfast
 from radfast import store
 from radfast.errors import CannotWriteError, UsageError
+from radfast.version import __version__
 
 # Read in full at each start, a picture cache of a large archive would take longer than the stage it saves.
 _HASHED_BYTES = 256 << 20
@@ -38,8 +38,8 @@ class Record:
 @cache
 def hash_code(*modules: str) -> str:
     """Return a hash of the sources of `modules` (names below radfast) and of the compiled core."""
-    root = Path(radfast.__file__).parent
-    digest = hashlib.sha256(radfast.__version__.encode())
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256(__version__.encode())
     for module in sorted({*modules, "kernels", "types", "store"}):
         path = root / module
         files = sorted(path.rglob("*")) if path.is_dir() else [path.with_suffix(".py")]
@@ -191,6 +191,6 @@ def describe_machine() -> dict[str, Any]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "radfast": radfast.__version__,
+        "radfast": __version__,
         "versions": versions,
     }

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from radfast import __version__
 from radfast.errors import InputError
 from radfast.topics import files
 from radfast.topics.counts import Documents, read_documents
@@ -18,6 +17,7 @@ from radfast.topics.lda import LDA
 from radfast.topics.second import SecondLevel
 from radfast.topics.training import Schedule
 from radfast.types import LEVELS, Progress, no_progress
+from radfast.version import __version__
 
 
 class TopicHierarchy(BaseEstimator):  # type: ignore[misc]

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
-from radfast import __version__
 from radfast.errors import InputError
 from radfast.kernels import gibbs
 from radfast.topics import files
@@ -18,6 +17,7 @@ from radfast.topics.counts import Documents
 from radfast.topics.model import TopicModel
 from radfast.topics.training import Callback, Schedule, Training
 from radfast.types import Progress, no_progress
+from radfast.version import __version__
 
 
 class LDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TopicModel, BaseEstimator):  # type: ignore[misc]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from radfast import _core
+import radfast._core as _core
 from radfast.errors import UsageError
 
 

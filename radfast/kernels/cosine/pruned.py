@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from radfast import _core
+import radfast._core as _core
 from radfast.device import count_threads
 from radfast.errors import UsageError
 from radfast.kernels.cosine import Found, as_rows, cosine_topk, widen

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radfast import _core
+import radfast._core as _core
 from radfast.kernels.gibbs.team import LANES, Team, compiled, cut_documents, spread_alpha
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from radfast import _core
+import radfast._core as _core
 from radfast.errors import UsageError
 from radfast.kernels.tokenize.rules import PruneRules, SentenceRules, TokenRules
 from radfast.kernels.tokenize.tokens import Slices, Tokens
