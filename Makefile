@@ -36,6 +36,7 @@ format: $(INSTALLED)
 
 types: $(INSTALLED)
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.13 --cache-dir .mypy_cache/newest
 
 layers: $(INSTALLED)  ## floors, stages apart, backends behind their dispatcher
 	$(BIN)/lint-imports

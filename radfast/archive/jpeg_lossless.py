@@ -209,9 +209,9 @@ def _decode_scan(
                     return (_ENDED if padded else _BAD_CODE), at
                 held -= entry >> 8
                 category = entry & 255
-                difference = 0
+                difference = np.int64(0)
                 if category == 16:
-                    difference = 32768
+                    difference = np.int64(32768)
                 elif category:
                     held -= category
                     difference = np.int64((bits >> np.uint64(held)) & np.uint64((1 << category) - 1))
