@@ -29,13 +29,9 @@ def why_not(backend: str) -> str | None:
         return None
     if backend != "cuda":
         return f"no backend named '{backend}': choose from {', '.join(BACKENDS)}"
-    # libcuda first: some GPU libraries crash where the driver is absent.
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "no NVIDIA driver (libcuda.so.1 is absent)"
-    if driver.cuInit(0) != 0:
-        return "the NVIDIA driver found no usable GPU"
+    if (reason := why_no_driver()) is not None:
+        return reason
+    driver = ctypes.CDLL("libcuda.so.1")
     if (compute := _compute_capability(driver)) < _LEAST_COMPUTE:
         return f"the GPU has compute capability {compute / 10}, {_LEAST_COMPUTE / 10} is the least"
     if importlib.util.find_spec("cupy") is None:
@@ -45,6 +41,16 @@ def why_not(backend: str) -> str | None:
     except ImportError as error:
         return f"cupy does not load: {error}"
     return None
+
+
+@cache
+def why_no_driver() -> str | None:
+    """Say why no NVIDIA driver answers; None where one does. Some GPU libraries crash without: ask first."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver (libcuda.so.1 is absent)"
+    return None if driver.cuInit(0) == 0 else "the NVIDIA driver found no usable GPU"
 
 
 def _compute_capability(driver: ctypes.CDLL) -> int:

@@ -207,6 +207,52 @@ def test_any_module_with_features() -> None:
         build(nn.Flatten(2), {"document": 3}, size=32)
 
 
+def test_normalisation_folds_exactly_into_two_channels() -> None:
+    for name in ("alexnet", "vgg16"):
+        net = build(name, HEADS, 0.05, size=64, seed=2).double().eval()
+        folded = net.fold_grey()
+        assert folded.folded
+        assert not net.folded
+        assert folded.features[0].weight.shape[1] == 2  # type: ignore[index, union-attr]
+        images = torch.randint(0, 256, (2, 1, 64, 64)).double()
+        images[1] = 0  # nothing but the normalisation
+        for head, value in net(images).items():
+            torch.testing.assert_close(folded(images)[head], value, rtol=1e-12, atol=1e-12)
+        assert folded.fold_grey()(images)["document"].equal(folded(images)["document"]), "once is enough"
+
+
+def test_one_channel_and_a_bias_are_wrong_at_the_borders() -> None:
+    """The fold that suggests itself: inside it is right, at the borders it is not."""
+    net = build("vgg16", HEADS, 0.05, size=32, seed=2).double().eval()
+    first = net.features[0]
+    assert isinstance(first, nn.Conv2d)
+    images = torch.randint(0, 256, (1, 1, 32, 32)).double()
+    wanted = first(net.normalise(images))
+    weight = first.weight.double()
+    one = (weight * net.scale).sum(1, keepdim=True)
+    bias = first.bias - (weight * net.shift).sum((1, 2, 3))
+    gap = (nn.functional.conv2d(images, one, bias, padding=1) - wanted).abs().amax((0, 1))
+    assert gap[1:-1, 1:-1].max() < 1e-12
+    assert gap[0].min() > 1e-3
+    assert gap[:, -1].min() > 1e-3
+    two = net.fold_grey().features[0](images)  # type: ignore[index, union-attr]
+    torch.testing.assert_close(two, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_what_cannot_be_folded_stays_as_it_is() -> None:
+    images = torch.randint(0, 256, (2, 1, 32, 32)).float()
+    odd = nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")
+    for trunk in (Features(), nn.Sequential(nn.AvgPool2d(8), nn.Flatten()), nn.Sequential(odd, nn.ReLU())):
+        net = build(trunk, {"document": 3}, size=32).eval()
+        assert not net.fold_grey().folded
+        assert torch.equal(net.fold_grey()(images)["document"], net(images)["document"])
+    nested = build(nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1)), nn.ReLU()), {"a": 3}, size=32)
+    assert nested.fold_grey().folded
+    torch.testing.assert_close(nested.fold_grey()(images)["a"], nested(images)["a"])
+    colour = build("vgg16", HEADS, 0.05, in_channels=3, size=32)
+    assert not colour.fold_grey().folded
+
+
 def make_trained(network: str = "alexnet") -> TrainedNetwork:
     net = build(network, HEADS, 0.05, size=64).eval()
     names = [f"topic {number}" for number in range(5)]

@@ -8,6 +8,7 @@ convolutional networks for large-scale image recognition" (ICLR 2015), configura
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from radfast.errors import UsageError
+from radfast.vision.fold import find_first_convolution, fold_convolution
 from radfast.vision.weights import load_trunk
 
 NETWORKS = ("alexnet", "vgg16", "vgg19")
@@ -67,8 +69,11 @@ class Network(nn.Module):
         (channels, H, W) of the pictures it is made for.
     heads : nn.ModuleDict
         Head name to its linear layer.
+    folded : bool
+        The normalisation is inside the first convolution: see `fold_grey`.
     """
 
+    folded = False
     scale: Tensor
     shift: Tensor
 
@@ -86,7 +91,29 @@ class Network(nn.Module):
             raise UsageError(
                 f"[forward] images must be (N, {self.image_shape[0]}, H, W), have shape {tuple(images.shape)}"
             )
-        return images.to(self.scale.dtype) * self.scale - self.shift
+        values = images.to(self.scale.dtype)
+        return values if self.folded else values * self.scale - self.shift
+
+    def fold_grey(self) -> Network:
+        """Return a copy that computes the same with the normalisation inside its first convolution.
+
+        The copy convolves (x, 1) in place of three normalised channels; see `radfast.vision.fold`. It is the
+        network itself, copied, where pictures have three channels or the first layer cannot be folded. Its
+        state dict differs in the first layer: it is for inference, not for a file.
+        """
+        folded = copy.deepcopy(self)
+        found = find_first_convolution(folded._entry())
+        if self.image_shape[0] == 1 and not self.folded and found is not None:
+            place, name = found
+            first = place.get_submodule(name)
+            assert isinstance(first, nn.Conv2d)
+            setattr(place, name, fold_convolution(first, self.scale, self.shift))
+            folded.folded = True
+        return folded
+
+    def _entry(self) -> nn.Module:
+        """Return the part of the trunk that reads the normalised pictures first."""
+        raise NotImplementedError
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the features (N, F) that the heads read."""
@@ -131,6 +158,9 @@ class ClassicNetwork(Network):
             )  # fmt: skip
         self.avgpool = AdaptiveMean(cells)
 
+    def _entry(self) -> nn.Module:
+        return self.features
+
     def embed(self, images: Tensor) -> Tensor:
         """Return the output (N, F) of the penultimate layer."""
         maps = self.avgpool(self.features(self.normalise(images)))
@@ -146,6 +176,10 @@ class WrappedNetwork(Network):
     ) -> None:
         super().__init__(embedding, heads, image_shape)
         self.trunk = module
+
+    def _entry(self) -> nn.Module:
+        part = getattr(self.trunk, "features", None)
+        return part if isinstance(part, nn.Module) else self.trunk
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the module's features (N, F)."""

@@ -1,35 +1,59 @@
 """Run a trained network over many pictures: ``run = compile(net)``, ``outputs = run(images)``.
 
-Formula: ``run(images)[head] == net(images)[head]``, for float32 within 1e-4 of the head's largest output.
+Formula: ``run(images)[head] == net(images)[head]``, in float32 within 1e-4 of the head's largest output; in
+a smaller precision within the tolerance of `radfast.kernels.cnn.gate`, measured and kept in `run.gate`.
 Shapes: images (N, C, H, W), C is 1 or 3, of the shape the network was made for; outputs (N, classes) float32.
 Dtypes: uint8, or float32 with grey values 0 to 255. N may be 0 (empty outputs) and above `max_batch` (cut
 into batches; the last one is short). A picture of zeros is a picture like any other; NaN in a float32 picture
 gives NaN in its row of the outputs and in no other row.
+
+Order of "auto": `ORDER`, the first that this machine has and that agrees with torch. A backend that is passed
+over says why in the log and in `run.reason`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from torch import nn
 
 from radfast.device import count_threads
 from radfast.errors import UsageError
-from radfast.kernels.cnn.compiled import CompiledNetwork, log
-from radfast.kernels.cnn.onnx import ExportError, compile_onnx, export_onnx
+from radfast.kernels.cnn.compiled import PLAIN_DTYPES, CompiledNetwork, RefusedError, log
+from radfast.kernels.cnn.export import export_onnx
+from radfast.kernels.cnn.gate import PRECISIONS, Gate
+from radfast.kernels.cnn.onnx import Calibration, compile_onnx
 from radfast.kernels.cnn.reference import compile_torch, find_image_shape
+from radfast.kernels.cnn.tensorrt import compile_tensorrt, why_not_tensorrt
 
-__all__ = ["BACKENDS", "CompiledNetwork", "compile", "explain_backends", "export_onnx"]
+__all__ = ["BACKENDS", "CompiledNetwork", "Gate", "compile", "explain_backends", "export_onnx"]
 
-BACKENDS = ("onnx", "torch")
-PRECISIONS = ("float32",)
+BACKENDS = ("tensorrt", "onnx", "torch")
+#: What stands for several backends, and the order they are tried in.
+ORDER = {"auto": ("tensorrt", "onnx", "torch"), "cuda": ("tensorrt",), "cpu": ("onnx", "torch")}
+_REASONS = {
+    "tensorrt": "fastest here, agrees with torch",
+    "onnx": "fastest here, agrees with torch",
+    "torch": "the reference, runs everything",
+}
+#: Precisions of each backend, the default first.
+_PRECISIONS = {
+    "tensorrt": ("float16", "bfloat16", "float32", "int8", "fp8"),
+    "onnx": ("float32", "int8", "float16", "fp8"),
+    "torch": ("float32",),
+}
 
 
 def explain_backends() -> dict[str, str | None]:
     """Return for each backend why it cannot run on this machine; None where it can."""
     missing = find_spec("onnxruntime") is None
     return {
+        "tensorrt": why_not_tensorrt(),
         "onnx": "onnxruntime is not installed: pip install onnxruntime" if missing else None,
         "torch": None,
     }
@@ -44,6 +68,8 @@ def compile(
     *,
     image_shape: tuple[int, int, int] | None = None,
     threads: int = 0,
+    calibration: Any = None,
+    calibration_method: str = "percentile",
 ) -> CompiledNetwork:
     """Turn a network into the fastest callable this machine has for it.
 
@@ -53,18 +79,25 @@ def compile(
         Takes images (N, C, H, W) and returns a dict of head to (N, classes), or one tensor (head "output").
         It is not changed, and later changes of it do not reach the result.
     backend : str
-        "onnx" (ONNX Runtime), "torch" (eager, the reference) or "auto": onnx where the network exports and
-        its outputs agree with torch, else torch; the result's `reason` and the log say which and why.
+        "tensorrt" (NVIDIA GPU), "onnx" (ONNX Runtime, CPU), "torch" (eager, the reference); or "auto", "cuda"
+        and "cpu": the first of `ORDER` that runs here and whose outputs agree with torch. The result's
+        `reason` and the log say which and why.
     precision : str
-        "auto" or "float32".
+        "float32", "float16", "bfloat16", "int8", "fp8", or "auto": float16 on TensorRT, else float32. One
+        that leaves its tolerance (`radfast.kernels.cnn.gate`) gives way to the next and says so.
     max_batch : int
         Pictures computed at once.
     cache_dir : path, optional
-        Folder that keeps the exported file, named by the hash of weights, shape and versions.
+        Folder that keeps exported files and engines, named by the hash of all they depend on.
     image_shape : tuple of int, optional
         (C, H, W); networks of `radfast.vision.build` know theirs.
     threads : int
         0 takes all cores.
+    calibration : uint8 or float32 (M, C, H, W), optional
+        Pictures of the kind that will be run, 100 or more: int8 and fp8 need them for their ranges, and the
+        outputs are then compared with torch on them, else on noise.
+    calibration_method : str
+        "percentile" (99.99 %), "entropy" or "max".
 
     Returns
     -------
@@ -77,29 +110,62 @@ def compile(
         If a value is unknown or out of range, or the backend asked for by name cannot run the network.
     """
     threads = count_threads(threads)
+    _check(backend, precision, max_batch)
+    shape = find_image_shape(net, image_shape)
+    cache = None if cache_dir is None else Path(cache_dir)
+    pictures = _check_calibration(calibration, calibration_method, shape, precision)
+    missing = explain_backends()
+    refusals: list[str] = []
+    for name in ORDER.get(backend, (backend,)):
+        kind = _PRECISIONS[name][0] if precision == "auto" else precision
+        reason = "; ".join(["asked for" if name == backend else _REASONS[name], *refusals])
+        try:
+            if (why := missing[name]) is not None:
+                raise RefusedError(why)
+            if kind not in _PRECISIONS[name]:
+                raise RefusedError(f"it has no {kind}, only {', '.join(_PRECISIONS[name])}")
+            match name:
+                case "tensorrt":
+                    return compile_tensorrt(net, shape, max_batch, threads, cache, reason, kind, pictures)
+                case "onnx":
+                    return compile_onnx(net, shape, max_batch, threads, cache, reason, kind, pictures)
+                case _:
+                    return compile_torch(net, shape, max_batch, threads, reason)
+        except RefusedError as error:
+            if name == backend:
+                raise UsageError(f"[compile] backend '{name}' cannot run this network: {error}") from error
+            log.log(logging.INFO if missing[name] else logging.WARNING, "%s was refused: %s", name, error)
+            refusals.append(f"{name} was refused: {error}")
+    raise UsageError(f"[compile] no backend of '{backend}' can run this network: {'; '.join(refusals)}")
+
+
+def _check(backend: str, precision: str, max_batch: int) -> None:
+    if backend not in (*ORDER, *BACKENDS):
+        raise UsageError(
+            f"[compile] backend '{backend}' does not exist: choose from {', '.join((*ORDER, *BACKENDS))}"
+        )
     if precision not in ("auto", *PRECISIONS):
         raise UsageError(
             f"[compile] precision '{precision}' does not exist: choose from auto, {', '.join(PRECISIONS)}"
         )
     if max_batch < 1:
         raise UsageError(f"[compile] max_batch must be at least 1, is {max_batch}")
-    shape = find_image_shape(net, image_shape)
-    cache = None if cache_dir is None else Path(cache_dir)
-    match backend:
-        case "torch":
-            return compile_torch(net, shape, max_batch, threads, "asked for")
-        case "onnx":
-            try:
-                return compile_onnx(net, shape, max_batch, threads, cache, "asked for")
-            except ExportError as error:
-                raise UsageError(f"[compile] backend 'onnx' cannot run this network: {error}") from error
-        case "auto":
-            try:
-                return compile_onnx(net, shape, max_batch, threads, cache, "fastest here, agrees with torch")
-            except ExportError as error:
-                log.warning("onnx was refused: %s", error)
-                return compile_torch(net, shape, max_batch, threads, f"onnx was refused: {error}")
-        case _:
-            raise UsageError(
-                f"[compile] backend '{backend}' does not exist: choose from auto, {', '.join(BACKENDS)}"
-            )
+
+
+def _check_calibration(
+    images: Any, method: str, shape: tuple[int, int, int], precision: str
+) -> Calibration | None:
+    if images is None:
+        if precision in ("int8", "fp8"):
+            raise UsageError(f"[compile] precision '{precision}' needs pictures: pass calibration=images")
+        return None
+    pictures = np.asarray(images)
+    if pictures.dtype.name not in (*PLAIN_DTYPES, "uint16") or pictures.ndim != 4 or not len(pictures):
+        raise UsageError(
+            f"[compile] calibration must be uint8 or float32 (M, C, H, W) with M > 0, is {pictures.dtype} "
+            f"{pictures.shape}"
+        )
+    if pictures.shape[1:] != shape:
+        raise UsageError(f"[compile] calibration must be pictures {shape}, has {pictures.shape[1:]}")
+    digest = hashlib.sha256(np.ascontiguousarray(pictures).tobytes()).hexdigest()
+    return Calibration(pictures, method, digest)

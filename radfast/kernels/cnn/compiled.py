@@ -10,11 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from radfast.errors import UsageError
+from radfast.kernels.cnn.gate import Gate
 
 log = logging.getLogger("radfast.cnn")
 
 #: One batch float32 (n, C, H, W), 0 < n <= max_batch, to the heads' outputs (n, classes).
 Step = Callable[[npt.NDArray[np.float32]], list[npt.NDArray[np.float32]]]
+
+#: Dtypes every network takes; one that windows its pictures itself adds its own (`image_dtypes`).
+PLAIN_DTYPES = ("uint8", "float32")
+
+
+class RefusedError(Exception):
+    """A backend cannot run this network here, or what it computes is something else."""
 
 
 class CompiledNetwork:
@@ -23,17 +31,21 @@ class CompiledNetwork:
     Attributes
     ----------
     backend : str
-        "onnx" or "torch".
+        "tensorrt", "native", "onnx" or "torch".
     precision : str
-        "float32".
+        "float32", "float16", "bfloat16", "int8" or "fp8": what the products are computed in.
     reason : str
-        Why this backend.
+        Why this backend and precision, with what was refused before it.
     heads : dict of str to int
         Outputs and their widths.
     image_shape : tuple of int
         (C, H, W).
+    image_dtypes : tuple of str
+        Dtypes of pictures it takes.
     max_batch : int
         Pictures computed at once.
+    gate : Gate or None
+        How far the outputs were from torch in float32 when it was made.
     """
 
     def __init__(
@@ -44,28 +56,36 @@ class CompiledNetwork:
         heads: Mapping[str, int],
         image_shape: tuple[int, int, int],
         max_batch: int,
+        *,
+        precision: str = "float32",
+        gate: Gate | None = None,
+        image_dtypes: tuple[str, ...] = PLAIN_DTYPES,
     ) -> None:
         self.backend = backend
-        self.precision = "float32"
+        self.precision = precision
         self.reason = reason
         self.heads = dict(heads)
         self.image_shape = image_shape
+        self.image_dtypes = image_dtypes
         self.max_batch = max_batch
+        self.gate = gate
         self._step = step
-        log.info("network runs on %s (%s)", backend, reason)
+        log.info("network runs on %s in %s (%s)", backend, precision, reason)
 
     def __repr__(self) -> str:
         return (
-            f"CompiledNetwork(backend='{self.backend}', heads={self.heads}, image_shape={self.image_shape})"
+            f"CompiledNetwork(backend='{self.backend}', precision='{self.precision}', heads={self.heads}, "
+            f"image_shape={self.image_shape})"
         )
 
-    def __call__(self, images: Any) -> dict[str, npt.NDArray[np.float32]]:
+    def __call__(self, images: Any) -> dict[str, Any]:
         """Compute every head.
 
         Parameters
         ----------
         images : uint8 or float32 (N, C, H, W)
             Grey values 0 to 255; NumPy, or anything NumPy reads without a copy (a torch tensor on the CPU).
+            TensorRT also takes arrays of torch and CuPy on its GPU, and answers with the like.
 
         Returns
         -------
@@ -74,14 +94,23 @@ class CompiledNetwork:
         Raises
         ------
         UsageError
-            If shape or dtype are not the network's.
+            If shape or dtype are not the network's, or the pictures are on a GPU and the backend is not.
         """
+        if hasattr(images, "__cuda_array_interface__"):
+            self._check(str(images.dtype).removeprefix("torch."), tuple(images.shape))
+            return self._run_on_device(images)
         pictures = np.asarray(images)
-        if pictures.dtype not in (np.uint8, np.float32):
-            raise UsageError(f"[run] images must be uint8 or float32, are {pictures.dtype}")
-        if pictures.ndim != 4 or pictures.shape[1:] != self.image_shape:
+        self._check(str(pictures.dtype), pictures.shape)
+        return self._run_on_host(pictures)
+
+    def _check(self, dtype: str, shape: tuple[int, ...]) -> None:
+        if dtype not in self.image_dtypes:
+            raise UsageError(f"[run] images must be {' or '.join(self.image_dtypes)}, are {dtype}")
+        if len(shape) != 4 or shape[1:] != self.image_shape:
             wanted = ", ".join(str(length) for length in self.image_shape)
-            raise UsageError(f"[run] images must be (N, {wanted}), have shape {pictures.shape}")
+            raise UsageError(f"[run] images must be (N, {wanted}), have shape {shape}")
+
+    def _run_on_host(self, pictures: npt.NDArray[Any]) -> dict[str, npt.NDArray[np.float32]]:
         count = len(pictures)
         outputs = {head: np.empty((count, width), np.float32) for head, width in self.heads.items()}
         for start in range(0, count, self.max_batch):
@@ -89,3 +118,6 @@ class CompiledNetwork:
             for rows, result in zip(outputs.values(), self._step(batch), strict=True):
                 rows[start : start + len(batch)] = result
         return outputs
+
+    def _run_on_device(self, images: Any) -> dict[str, Any]:
+        raise UsageError(f"[run] images are on a GPU, backend '{self.backend}' reads those on the host only")

@@ -1,102 +1,39 @@
-"""The network on ONNX Runtime: exported by torch, checked against torch before it is used."""
+"""The network on ONNX Runtime: exported by torch, checked against torch before it is used.
+
+float32 by default. "int8" quantises activations behind a ReLU to codes 0 to 255 and all else to -127 to 127,
+which is what CPUs with VNNI multiply; "float16" and "fp8" run, too, but ONNX Runtime's CPU kernels convert
+them back and forth: they are there to check the files that TensorRT gets.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import logging
 import os
 import tempfile
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from radfast.errors import CannotWriteError
-from radfast.kernels.cnn.compiled import CompiledNetwork, log
-from radfast.kernels.cnn.reference import find_image_shape, freeze, measure_heads, name_outputs, use_threads
-
-_OPSET = 18
-_TOLERANCE = 1e-4  # share of the head's largest output; torch against float64 measures about 2e-6
-_CHECKED = 3  # pictures: odd and above 1, so that a batch size frozen into the file is noticed
-
-
-class ExportError(Exception):
-    """The network does not export, or its export computes something else."""
+from radfast.kernels.cnn.calibrate import calibrate
+from radfast.kernels.cnn.compiled import PLAIN_DTYPES, CompiledNetwork, RefusedError, log
+from radfast.kernels.cnn.export import export_onnx, hash_network
+from radfast.kernels.cnn.gate import Gate, measure_gate
+from radfast.kernels.cnn.precision import cast_model
+from radfast.kernels.cnn.quantise import list_activations, quantise_model
+from radfast.kernels.cnn.reference import Probe, freeze, measure_heads
 
 
-class _Outputs(nn.Module):
-    """The heads as a tuple, in their order: ONNX knows no dict."""
+@dataclass(frozen=True)
+class Calibration:
+    """Pictures (N, C, H, W) that show the ranges of activations, how they are read, and a hash of them."""
 
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(name_outputs(self.net(images)).values())
-
-
-def export_onnx(net: nn.Module, image_shape: tuple[int, int, int] | None = None) -> bytes:
-    """Return `net` as an ONNX file: input "images" float32 (N, C, H, W), one output per head, N free.
-
-    Parameters
-    ----------
-    net : nn.Module
-        A network as `compile` takes it.
-    image_shape : tuple of int, optional
-        (C, H, W); networks of `radfast.vision.build` know theirs.
-
-    Raises
-    ------
-    ExportError
-        If torch cannot export it.
-    """
-    frozen = freeze(net)
-    shape = find_image_shape(frozen, image_shape)
-    heads = list(measure_heads(frozen, shape))
-    try:
-        with _quiet():
-            program = torch.onnx.export(
-                _Outputs(frozen),
-                (torch.zeros(2, *shape),),
-                input_names=["images"],
-                output_names=heads,
-                opset_version=_OPSET,
-                dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}},
-                dynamo=True,
-                verbose=False,
-            )
-    except Exception as error:
-        raise ExportError(f"torch cannot export it: {str(error).splitlines()[0]}") from error
-    assert program is not None  # None is returned only where a file name was given
-    model = program.model_proto
-    # Stack traces with paths of this machine: of no use to a reader, and the bytes would differ elsewhere.
-    for part in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info):
-        part.ClearField("metadata_props")
-    for part in (*model.graph.initializer, model.graph, model):
-        part.ClearField("metadata_props")
-    data: bytes = model.SerializeToString(deterministic=True)
-    return data
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporter, which warns of packages that it does not need."""
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        exporter.setLevel(level)
+    images: npt.NDArray[Any] | None
+    method: str
+    digest: str
 
 
 def compile_onnx(
@@ -106,89 +43,141 @@ def compile_onnx(
     threads: int,
     cache_dir: Path | None,
     reason: str,
+    precision: str = "float32",
+    calibration: Calibration | None = None,
 ) -> CompiledNetwork:
-    """Run `net` on ONNX Runtime, float32, on the CPU.
+    """Run `net` on ONNX Runtime on the CPU; a precision outside its tolerance gives way to float32.
 
     Raises
     ------
-    ExportError
-        If it does not export, or the outputs leave torch's by more than the tolerance.
+    RefusedError
+        If it does not export, or the outputs in float32 leave torch's by more than the tolerance.
     """
     frozen = freeze(net)
-    heads = measure_heads(frozen, image_shape)
-    cached = None if cache_dir is None else cache_dir / f"{_hash_network(frozen, image_shape)}.onnx"
+    probe = Probe(frozen, image_shape, None if calibration is None else calibration.images, threads)
+    name = _name_file(frozen, image_shape, precision, calibration)
+    cached = None if cache_dir is None else cache_dir / name
     if cached is not None and cached.is_file():
         try:
-            session = _open_session(cached.read_bytes(), threads)
-            _compare_with_torch(session, frozen, heads, image_shape, threads)
-            return _wrap(session, heads, image_shape, max_batch, f"{reason}; from the cache")
-        except ExportError as error:
+            session = _open_session(cached.read_bytes(), threads, precision)
+            gate = _check(session, probe, precision)
+            return _wrap(
+                session, probe, image_shape, max_batch, f"{reason}; from the cache", precision, gate, frozen
+            )
+        except RefusedError as error:
             log.warning("%s is exported anew: %s", cached.name, error)
-    model = export_onnx(frozen, image_shape)
-    session = _open_session(model, threads)
-    _compare_with_torch(session, frozen, heads, image_shape, threads)
+    exported = export_onnx(frozen, image_shape)
+    try:
+        model = change_precision(exported, precision, calibration, threads, unsigned=True)
+        session = _open_session(model, threads, precision)
+        gate = _check(session, probe, precision)
+    except RefusedError as error:
+        if precision == "float32":
+            raise
+        log.warning("%s was refused, float32 is used: %s", precision, error)
+        reason = f"{reason}; {precision} was refused: {error}"
+        return compile_onnx(net, image_shape, max_batch, threads, cache_dir, reason, "float32", calibration)
     if cached is not None:
-        _keep(cached, model)
-    return _wrap(session, heads, image_shape, max_batch, reason)
+        keep_file(cached, model)
+    return _wrap(session, probe, image_shape, max_batch, reason, precision, gate, frozen)
+
+
+def change_precision(
+    model: bytes, precision: str, calibration: Calibration | None, threads: int, *, unsigned: bool = False
+) -> bytes:
+    """Return a float32 model whose products are in `precision`."""
+    if precision == "float32":
+        return model
+    if precision in ("float16", "bfloat16"):
+        return cast_model(model, precision)
+    assert calibration is not None  # the dispatcher asks for the pictures
+    assert calibration.images is not None
+    tensors = list_activations(model)
+    ranges = calibrate(model, tensors, calibration.images, calibration.method, threads)
+    return quantise_model(model, ranges, precision, unsigned=unsigned)
 
 
 def _wrap(
-    session: Any, heads: dict[str, int], image_shape: tuple[int, int, int], max_batch: int, reason: str
+    session: Any,
+    probe: Probe,
+    image_shape: tuple[int, int, int],
+    max_batch: int,
+    reason: str,
+    precision: str,
+    gate: Gate,
+    net: nn.Module,
 ) -> CompiledNetwork:
+    heads = list(probe.wanted)
+
     def step(batch: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-        outputs: list[npt.NDArray[np.float32]] = session.run(list(heads), {"images": batch})
+        outputs: list[npt.NDArray[np.float32]] = session.run(heads, {"images": batch})
         return outputs
 
-    return CompiledNetwork("onnx", reason, step, heads, image_shape, max_batch)
+    return CompiledNetwork(
+        "onnx",
+        reason,
+        step,
+        measure_heads(net, image_shape),
+        image_shape,
+        max_batch,
+        precision=precision,
+        gate=gate,
+        image_dtypes=getattr(net, "image_dtypes", PLAIN_DTYPES),
+    )
 
 
-def _open_session(model: bytes, threads: int) -> Any:
+def _open_session(model: bytes, threads: int, precision: str) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ExportError(f"onnxruntime cannot be imported: {error}") from error
+        raise RefusedError(f"onnxruntime cannot be imported: {error}") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if precision == "fp8":  # its fusions are made for integers and give wrong numbers for 8-bit floats
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no narrower base
-        raise ExportError(f"ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from error
+        raise RefusedError(f"ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from error
 
 
-def _compare_with_torch(
-    session: Any, net: nn.Module, heads: dict[str, int], image_shape: tuple[int, int, int], threads: int
-) -> None:
-    """Check the session's outputs on noise of all grey values against torch."""
-    noise = np.random.default_rng(0).integers(0, 256, (_CHECKED, *image_shape)).astype(np.float32)
-    with torch.no_grad(), use_threads(threads):
-        wanted = name_outputs(net(torch.from_numpy(noise)))
+def _check(session: Any, probe: Probe, precision: str) -> Gate:
+    """Measure the session against torch.
+
+    Raises
+    ------
+    RefusedError
+        If it does not run or is too far from torch.
+    """
+    heads = list(probe.wanted)
     try:
-        found = session.run(list(heads), {"images": noise})
+        found = session.run(heads, {"images": probe.images})
     except Exception as error:  # as above
-        raise ExportError(f"ONNX Runtime cannot run it: {str(error).splitlines()[0]}") from error
-    for (head, value), rows in zip(wanted.items(), found, strict=True):
-        largest = float(value.abs().max())
-        gap = float(np.abs(value.numpy() - rows).max()) if rows.shape == value.shape else np.inf
-        if not gap <= _TOLERANCE * max(largest, 1e-6):
-            raise ExportError(f"head '{head}' differs from torch by {gap:.2g} of {largest:.2g}")
+        raise RefusedError(f"ONNX Runtime cannot run it: {str(error).splitlines()[0]}") from error
+    gate = measure_gate(probe.wanted, dict(zip(heads, found, strict=True)), precision, real=probe.real)
+    if (failure := gate.explain_failure()) is not None:
+        raise RefusedError(failure)
+    return gate
 
 
-def _hash_network(net: nn.Module, image_shape: tuple[int, int, int]) -> str:
-    digest = hashlib.sha256(f"{net!r} {image_shape} {_OPSET} {torch.__version__}".encode())
-    for name, tensor in [*net.named_parameters(), *net.named_buffers()]:
-        digest.update(f"{name} {tuple(tensor.shape)}".encode() + tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+def _name_file(
+    net: nn.Module, image_shape: tuple[int, int, int], precision: str, calibration: Calibration | None
+) -> str:
+    parts = ["" if precision == "float32" else f"-{precision}"]
+    if calibration is not None and precision in ("int8", "fp8"):
+        parts.append(f"-{calibration.method}-{calibration.digest[:16]}")
+    return hash_network(net, image_shape) + "".join(parts) + ".onnx"
 
 
-def _keep(path: Path, model: bytes) -> None:
+def keep_file(path: Path, data: bytes) -> None:
     """Write whole or not at all: another process may read the cache."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
-            file.write(model)
+            file.write(data)
         Path(part).replace(path)
     except OSError as error:
         raise CannotWriteError(f"cannot write {path}: {error.strerror}") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from radfast.errors import UsageError
-from radfast.kernels.cnn.compiled import CompiledNetwork
+from radfast.kernels.cnn.compiled import PLAIN_DTYPES, CompiledNetwork
+
+_NOISE = 3  # pictures: odd and above 1, so that a batch size frozen into a file is noticed
+_PROBED = 32  # of the user's pictures
 
 
 def run_reference(net: nn.Module, images: npt.NDArray[np.generic]) -> dict[str, npt.NDArray[np.float64]]:
@@ -36,7 +40,44 @@ def compile_torch(
         with torch.no_grad(), use_threads(threads):
             return [value.numpy() for value in name_outputs(net(torch.from_numpy(batch))).values()]
 
-    return CompiledNetwork("torch", reason, step, measure_heads(net, image_shape), image_shape, max_batch)
+    return CompiledNetwork(
+        "torch",
+        reason,
+        step,
+        measure_heads(net, image_shape),
+        image_shape,
+        max_batch,
+        image_dtypes=getattr(net, "image_dtypes", PLAIN_DTYPES),
+    )
+
+
+class Probe:
+    """Pictures with torch's answers to them, which every other backend is held against.
+
+    Attributes
+    ----------
+    images : float32 (N, C, H, W)
+        The first of the user's pictures, else noise of all grey values.
+    wanted : dict of str to float32 (N, classes)
+        In float32.
+    real : bool
+        They are the user's.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        image_shape: tuple[int, int, int],
+        images: npt.NDArray[Any] | None,
+        threads: int,
+    ) -> None:
+        self.real = images is not None
+        if images is None:
+            images = np.random.default_rng(0).integers(0, 256, (_NOISE, *image_shape))
+        self.images = np.ascontiguousarray(images[:_PROBED], dtype=np.float32)
+        with torch.no_grad(), use_threads(threads):
+            outputs = name_outputs(net(torch.from_numpy(self.images)))
+        self.wanted = {head: value.numpy() for head, value in outputs.items()}
 
 
 def freeze(net: nn.Module) -> nn.Module:
