@@ -160,7 +160,7 @@ def label(run: Context) -> str:
 
 def answer(trained: vision.TrainedNetwork, pixels: Any, images: pa.Table, run: Context) -> Outputs:
     """Return the network's outputs for every row of `images`, head by head."""
-    compiled = cnn.compile(trained.net, threads=run.threads, cache_dir=None)
+    compiled = cnn.compile(trained.net, run.config.backend, threads=run.threads)
     rows = images["pixel_row"].to_numpy().astype(np.int64)
     return vision.predict(trained, pixels, rows=rows, run=compiled, progress=run.progress)
 
