@@ -1,16 +1,19 @@
 // The arithmetic that kernels share between GPU and host (*.cuh), for the tests: it runs where there is no
 // GPU.
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <array>
 
+#include "cosine.cuh"
 #include "gibbs.cuh"
 
 namespace py = pybind11;
 
 namespace {
 
+namespace cosine = radfast::cosine::device;
 namespace gibbs = radfast::gibbs::device;
 
 using Four = std::array<int, 4>;
@@ -41,4 +44,15 @@ void bind_device(py::module_& m) {
     device.def("gibbs_propose", propose, py::arg("seed"), py::arg("sweep"), py::arg("step"), py::arg("unit"),
                py::arg("place"), py::arg("n"), py::arg("n_topics"), py::arg("concentration"), py::arg("q"),
                "Returns (copies, place of another token or topic).");
+    device.def("cosine_round_to_half", py::vectorize(cosine::round_to_half));
+    device.def("cosine_half_to_float", py::vectorize(cosine::half_to_float));
+    device.def("cosine_unit_value", py::vectorize([](float x, double norm) {
+                   return cosine::unit_value(x, cosine::unit_of(norm));
+               }));
+    device.def("cosine_offer", py::vectorize(cosine::offer_of));
+    device.def("cosine_score_of_offer", py::vectorize(cosine::score_of_offer));
+    device.def("cosine_id_of_offer", py::vectorize(cosine::id_of_offer));
+    device.def("cosine_bound_loss", py::vectorize(cosine::bound_loss));
+    device.def("cosine_error_bound", py::vectorize(cosine::error_bound), py::arg("query_loss"),
+               py::arg("key_loss"), py::arg("features"));
 }

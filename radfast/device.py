@@ -76,7 +76,7 @@ def choose_backend(
     backend : str
         "auto", "cpu" or "cuda".
     *arrays : array
-        The kernel's inputs; one with ``__cuda_array_interface__`` asks for CUDA.
+        The kernel's inputs; one that lies on a GPU asks for CUDA.
     kernel : str
         Name for the error message.
     supported : tuple of str
@@ -87,7 +87,7 @@ def choose_backend(
     UsageError
         If the backend asked for cannot run, with the reason.
     """
-    on_gpu = any(hasattr(array, "__cuda_array_interface__") for array in arrays)
+    on_gpu = any(lies_on_gpu(array) for array in arrays)
     if backend == "auto":
         backend = "cuda" if on_gpu or ("cuda" in supported and why_not("cuda") is None) else "cpu"
     if backend not in supported:
@@ -95,6 +95,12 @@ def choose_backend(
     if (reason := why_not(backend)) is not None:
         raise UsageError(f"[{kernel}] backend '{backend}' cannot run: {reason}")
     return backend
+
+
+def lies_on_gpu(array: Any) -> bool:
+    """Say whether `array` is in the memory of a GPU: a CUDA tensor of torch, a CuPy array or their like."""
+    # Torch first: it raises when asked for the interface of a tensor that records gradients.
+    return bool(getattr(array, "is_cuda", False)) or hasattr(array, "__cuda_array_interface__")
 
 
 def count_threads(threads: int = 0) -> int:

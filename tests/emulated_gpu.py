@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
-_FLAGS = ("-std=c++20", "-O2", "-fPIC", "-shared", "-ffp-contract=off", "-U_FORTIFY_SOURCE", "-w")
+_FLAGS = ("-std=c++20", "-O2", "-fPIC", "-shared", "-mfma", "-ffp-contract=off", "-U_FORTIFY_SOURCE", "-w")
 
 
 class DeviceArray(np.ndarray):
@@ -104,6 +104,7 @@ class EmulatedCupy(SimpleNamespace):
             "ComputeCapabilityMajor": 9, "ComputeCapabilityMinor": 0,
         }  # fmt: skip
         self.free = 1 << 30
+        self.facts = facts
 
         def raw_module(code: str, options: Any) -> EmulatedModule:
             assert "#include" not in code
@@ -118,6 +119,8 @@ class EmulatedCupy(SimpleNamespace):
             empty=junk,
             zeros=on_gpu(np.zeros),
             full=on_gpu(np.full),
+            ascontiguousarray=on_gpu(np.ascontiguousarray),
+            argsort=on_gpu(lambda a: np.argsort(a, kind="stable")),
             cuda=SimpleNamespace(
                 Device=lambda device=0: SimpleNamespace(attributes=facts),
                 runtime=SimpleNamespace(getDevice=lambda: 0, memGetInfo=lambda: (self.free, self.free)),

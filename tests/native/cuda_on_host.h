@@ -28,6 +28,9 @@
 struct Index {
     unsigned x, y, z;
 };
+struct float4 {
+    float x, y, z, w;
+};
 static Index threadIdx, blockIdx, blockDim, gridDim;
 
 namespace on_host {
@@ -53,6 +56,8 @@ inline jmp_buf scheduler;
 inline std::function<void()> body;
 alignas(128) inline unsigned char arena[kArena];
 inline bool falling = false;
+// Called at the start of every block.
+inline std::function<void()> on_block = [] {};
 // What lanes hand to each other; two sets, since a lane may be one collective ahead.
 inline std::uint32_t boxes[2][1024][16];
 
@@ -109,6 +114,7 @@ inline bool release() {
 
 inline void run_block() {
     std::memset(arena, 0xA5, sizeof arena);
+    on_block();
     for (unsigned t = 0; t < n_threads; ++t) {
         Fiber& fiber = fibers[t];
         fiber.state = State::ready;
@@ -207,5 +213,11 @@ template <typename T>
 T atomicMin(T* at, T value) {
     const T old = *at;
     *at = std::min(old, value);
+    return old;
+}
+template <typename T>
+T atomicMax(T* at, T value) {
+    const T old = *at;
+    *at = std::max(old, value);
     return old;
 }

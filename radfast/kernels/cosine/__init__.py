@@ -15,24 +15,25 @@ queries (Q, F) and keys (N, F) -> scores float32 (Q, k), ids int32 (Q, k). Compu
 - candidates (indptr int64 (G+1,), ids int32, group int32 (Q,)): query q sees ids[indptr[g]:indptr[g+1]] with
   g = group[q], and nothing where g is -1. Lists may be unsorted or empty; an id given twice counts once.
 
-`reference` is the plain float64 truth, `cpu` calls csrc/cosine.cpp.
+`reference` is the plain float64 truth, `cpu` calls csrc/cosine.cpp, `cuda` csrc/cosine.cu through CuPy, with
+the scores and ids that the CPU has (its AVX2 and AVX-512 paths), on the stream of the caller.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from radfast.device import choose_backend, count_threads
+from radfast.device import choose_backend, count_threads, lies_on_gpu
 from radfast.errors import UsageError
-from radfast.kernels.cosine import cpu
+from radfast.kernels.cosine import cpu, cuda
 
 Candidates = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int32]]
 Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]
 
-_SUPPORTED = ("cpu",)
 _LARGEST = np.iinfo(np.int32).max
 
 
@@ -50,7 +51,7 @@ def cosine_topk(
     Parameters
     ----------
     queries : array of float (Q, F)
-        NumPy array, torch tensor or Arrow fixed-size-list array; rows need not be unit vectors.
+        NumPy or CuPy array, torch tensor or Arrow fixed-size-list array; rows need not be unit vectors.
     keys : array of float (N, F)
         Same kinds.
     k : int
@@ -58,14 +59,16 @@ def cosine_topk(
     candidates : tuple of (indptr int64 (G+1,), ids int32, group int32 (Q,)), optional
         Lists of keys by group, and the group of each query, -1 for none. Without it every key is compared.
     backend : str
-        "auto" or "cpu".
+        "auto", "cpu" or "cuda". "auto" takes the GPU for arrays that lie there, and for others where there is
+        one and k is at most 1024, which is the most it takes.
     threads : int
-        0 takes all cores.
+        0 takes all cores. For the CPU.
 
     Returns
     -------
     scores : float32 (Q, k)
-        Cosines, best first; minus infinity in free places.
+        Cosines, best first; minus infinity in free places. Where `queries` lie on a GPU, so do the answers: a
+        torch tensor for a torch tensor, else a CuPy array.
     ids : int32 (Q, k)
         Row numbers of `keys`; equal scores by smaller id; -1 in free places.
 
@@ -81,8 +84,31 @@ def cosine_topk(
     [[2, 1]]
     """
     name = "cosine_topk"
-    choose_backend(backend, queries, keys, kernel=name, supported=_SUPPORTED)
-    q, n = as_rows(queries, f"[{name}] queries"), as_rows(keys, f"[{name}] keys")
+    chosen = choose_backend(backend, queries, keys, kernel=name)
+    on_gpu = lies_on_gpu(queries) or lies_on_gpu(keys)
+    if backend == "auto" and k > cuda.MAX_K and not on_gpu:
+        chosen = "cpu"
+    match chosen:
+        case "cuda":
+            with cuda.stream_of(queries, keys):
+                q, n, lists = _check(name, _as_rows_on_gpu, queries, keys, k, candidates)
+                if min(k, len(n)) > cuda.MAX_K:
+                    raise UsageError(f"[{name}] k on backend 'cuda' must be at most {cuda.MAX_K}, is {k}")
+                return cuda.cosine_topk(q, n, k, lists, like=queries)
+        case _:
+            q, n, lists = _check(name, as_rows, queries, keys, k, candidates)
+            room = min(k, max(len(n), 1))
+            return widen(*cpu.cosine_topk(q, n, room, lists, count_threads(threads)), k)
+
+
+def _as_rows_on_gpu(array: Any, name: str) -> Any:
+    return cuda.as_rows_on_gpu(array if lies_on_gpu(array) else as_rows(array, name), name)
+
+
+def _check(
+    name: str, convert: Callable[[Any, str], Any], queries: Any, keys: Any, k: int, candidates: Any
+) -> tuple[Any, Any, Candidates | None]:
+    q, n = convert(queries, f"[{name}] queries"), convert(keys, f"[{name}] keys")
     if q.shape[1] != n.shape[1]:
         raise UsageError(f"[{name}] queries have {q.shape[1]} features but keys have {n.shape[1]}")
     if n.shape[0] > _LARGEST:
@@ -90,9 +116,7 @@ def cosine_topk(
     if k < 1:
         raise UsageError(f"[{name}] k must be at least 1, is {k}")
     lists = None if candidates is None else check_candidates(candidates, len(q), len(n), f"[{name}]")
-    room = min(k, max(len(n), 1))
-    scores, ids = cpu.cosine_topk(q, n, room, lists, count_threads(threads))
-    return widen(scores, ids, k)
+    return q, n, lists
 
 
 def as_rows(array: Any, name: str) -> npt.NDArray[np.float32]:
@@ -133,7 +157,7 @@ def check_candidates(candidates: tuple[Any, Any, Any], q: int, n: int, name: str
         raise UsageError(f"{name} candidates must be (indptr, ids, group), have {len(candidates)} parts")
     parts = []
     for part, label in zip(candidates, ("indptr", "ids", "group"), strict=True):
-        values = np.asarray(part)
+        values = np.asarray(cuda.on_host(part))
         if values.ndim != 1:
             raise UsageError(f"{name} candidates {label} must have 1 dimension, has {values.ndim}")
         if values.dtype.kind not in "iu" and values.size:
