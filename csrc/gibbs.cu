@@ -22,10 +22,11 @@
 
 using namespace radfast::gibbs::device;
 
-#define RADFAST_PASS                                                                                       \
-    const i64 *start, const i32 *group, const u32 *position, u64 *records, i64 base, const float *inverse, \
-        const i32 *totals, i32 *moved, i32 stride, i32 entries, i32 n_topics, float concentration,         \
-        float smoothing, u64 seed, i64 sweep, i64 next_sweep, i32 over_documents, i32 only_propose
+#define RADFAST_PASS                                                                                         \
+    const i64 *start, const i32 *group, const u32 *position, u64 *records, i64 base, const float *inverse,   \
+        const i32 *totals, i32 *moved, i32 stride, i32 entries, i32 n_topics, float value, double prior_sum, \
+        const float *values, const u32 *keep, const u32 *instead, float smoothing, u64 seed, i64 sweep,      \
+        i64 next_sweep, i32 over_documents, i32 only_propose
 #define RADFAST_OPEN                                                            \
     const Pass pass{start,                                                      \
                     group,                                                      \
@@ -38,7 +39,7 @@ using namespace radfast::gibbs::device;
                     stride,                                                     \
                     entries,                                                    \
                     n_topics,                                                   \
-                    concentration,                                              \
+                    {value, prior_sum, values, keep, instead},                  \
                     smoothing,                                                  \
                     seed,                                                       \
                     sweep,                                                      \
@@ -149,7 +150,7 @@ extern "C" __global__ void __launch_bounds__(256)
     const Segment segment = open_segment(start, units, firsts);
     const u16* of_unit = fresh + (segment.begin - base);
     const Key key = pass.proposing(segment.unit);
-    const u32 share = share_of_copies(segment.n, static_cast<u32>(n_topics), concentration);
+    const u32 share = share_of_copies(segment.n, pass.prior);
     for (u32 i = segment.first + threadIdx.x; i < segment.last; i += blockDim.x) {
         records[pass.slot(segment.begin, i)] =
             propose(of_unit[i], i, segment.n, share, key, pass,

@@ -61,21 +61,34 @@ RADFAST_BOTH float draw_acceptance(u32 token, u32 q) {
     return static_cast<float>(mix32(token + (q + 1) * 0x85EBCA6Bu) >> 8) * 0x1p-24f;
 }
 
+// Concentrations a_k of a kind of unit (gibbs_pass.h has the same): one number, or where `values` is not null
+// one per topic, drawn from by an alias table.
+struct Prior {
+    float value;
+    double sum;
+    const float* values;  // (K,)
+    const u32* keep;      // (K,)
+    const u32* instead;   // (K,)
+
+    RADFAST_BOTH float of(u32 topic) const { return values ? values[topic] : value; }
+};
+
 // New topic of a token that runs through its proposals: step 1 of gibbs.h. `without` are the counts of the
-// topics in its record, in the unit without this token; `own_total` is n_k of its topic, itself included;
-// `inverse` and `acceptance` belong to the proposals.
-RADFAST_BOTH u32 judge_token(u64 record, const i32 (&without)[1 + kProposals], i32 own_total,
+// topics in its record, in the unit without this token, `prior` their a_k; `own_total` is n_k of its topic,
+// itself included; `inverse` and `acceptance` belong to the proposals.
+RADFAST_BOTH u32 judge_token(u64 record, const i32 (&without)[1 + kProposals],
+                             const float (&prior)[1 + kProposals], i32 own_total,
                              const float (&inverse)[kProposals], const float (&acceptance)[kProposals],
-                             float concentration, float smoothing) {
+                             float smoothing) {
     const u32 own = part_of(record, 0);
-    const float in_unit = static_cast<float>(without[0]) + concentration;
+    const float in_unit = static_cast<float>(without[0]) + prior[0];
     const float mine = in_unit / (static_cast<float>(own_total - 1) + smoothing);
     u32 state = own;
     float now = mine;
 #pragma unroll
     for (u32 q = 0; q < kProposals; ++q) {
         const u32 topic = part_of(record, q + 1);
-        const float other = (static_cast<float>(without[q + 1]) + concentration) * inverse[q];
+        const float other = (static_cast<float>(without[q + 1]) + prior[q + 1]) * inverse[q];
         const float there = topic == own ? mine : other;
         const bool go = acceptance[q] * now < there;
         state = go ? topic : state;
@@ -85,9 +98,9 @@ RADFAST_BOTH u32 judge_token(u64 record, const i32 (&without)[1 + kProposals], i
 }
 
 // Share of proposals that copy the topic of another token, of 2^32, in a unit of n tokens.
-RADFAST_BOTH u32 share_of_copies(u32 n, u32 n_topics, float concentration) {
+RADFAST_BOTH u32 share_of_copies(u32 n, const Prior& prior) {
     const u32 others = n - 1;
-    const double share = others / (others + static_cast<double>(n_topics) * concentration);
+    const double share = others / (others + prior.sum);
     return static_cast<u32>(share * 4294967295.0);
 }
 
@@ -97,12 +110,17 @@ struct Proposal {
     u32 value;
 };
 
-RADFAST_BOTH Proposal draw_proposal(u32 token, u32 q, u32 place, u32 n, u32 copies_share, u32 n_topics) {
+RADFAST_BOTH Proposal draw_proposal(u32 token, u32 q, u32 place, u32 n, u32 copies_share, u32 n_topics,
+                                    const Prior& prior) {
     const bool copies = mix32(token + (q + 1) * 0x85EBCA6Bu) < copies_share;
     const u32 draw = mix32(token + (q + 1) * 0x9E3779B9u + 0x1B873593u);
-    const u32 value = scale(draw, copies ? n - 1 : n_topics);
-    // The token itself is stepped over.
-    return {copies, copies && value >= place ? value + 1 : value};
+    u32 value = scale(draw, copies ? n - 1 : n_topics);
+    if (copies) {
+        value += value >= place;  // the token itself is stepped over
+    } else if (prior.values && draw * n_topics >= prior.keep[value]) {
+        value = prior.instead[value];
+    }
+    return {copies, value};
 }
 
 }  // namespace radfast::gibbs::device

@@ -24,7 +24,8 @@ struct Pass {
     i32* moved;            // (G, stride) changes of the totals
     i32 stride, entries;   // columns and size of the three tables
     i32 n_topics;
-    float concentration, smoothing;
+    Prior prior;
+    float smoothing;
     u64 seed;
     i64 sweep;           // names the judging
     i64 next_sweep;      // names the proposals
@@ -78,17 +79,18 @@ __device__ u32 judge_by_counts(u64 record, u32 place, Key key, const i32* counts
                                const i32* totals, const Pass& pass) {
     const u32 own = part_of(record, 0), token = name_token(place, key);
     i32 without[1 + kProposals];
-    float inverses[kProposals], acceptance[kProposals];
+    float inverses[kProposals], acceptance[kProposals], prior[1 + kProposals];
     without[0] = counts[own] - 1;
+    prior[0] = pass.prior.of(own);
 #pragma unroll
     for (u32 q = 0; q < kProposals; ++q) {
         const u32 topic = part_of(record, q + 1);
         without[q + 1] = counts[topic];
+        prior[q + 1] = pass.prior.of(topic);
         inverses[q] = inverse[topic];
         acceptance[q] = draw_acceptance(token, q);
     }
-    return judge_token(record, without, totals[own], inverses, acceptance, pass.concentration,
-                       pass.smoothing);
+    return judge_token(record, without, prior, totals[own], inverses, acceptance, pass.smoothing);
 }
 
 // A record of topic `own` and 3 proposals; topic_at(i) is the new topic of the unit's i-th token.
@@ -100,7 +102,7 @@ __device__ u64 propose(u32 own, u32 place, u32 n, u32 copies_share, Key key, con
 #pragma unroll
     for (u32 q = 0; q < kProposals; ++q) {
         const Proposal drawn =
-            draw_proposal(token, q, place, n, copies_share, static_cast<u32>(pass.n_topics));
+            draw_proposal(token, q, place, n, copies_share, static_cast<u32>(pass.n_topics), pass.prior);
         const u32 topic = drawn.copies ? topic_at(drawn.value) : drawn.value;
         record |= static_cast<u64>(topic) << (16 * (q + 1));
     }
@@ -114,10 +116,13 @@ __device__ u32 settle_in_order(u64 record, u32 lane, u32 n, Key key, const float
                                const Pass& pass) {
     u32 topics[1 + kProposals];
     i32 without[1 + kProposals] = {};
-    float inverses[kProposals], acceptance[kProposals];
+    float inverses[kProposals], acceptance[kProposals], prior[1 + kProposals];
     const u32 token = name_token(lane, key);
 #pragma unroll
-    for (u32 q = 0; q <= kProposals; ++q) topics[q] = part_of(record, q);
+    for (u32 q = 0; q <= kProposals; ++q) {
+        topics[q] = part_of(record, q);
+        prior[q] = pass.prior.of(topics[q]);
+    }
 #pragma unroll
     for (u32 q = 0; q < kProposals; ++q) {
         inverses[q] = inverse[topics[q + 1]];
@@ -132,7 +137,7 @@ __device__ u32 settle_in_order(u64 record, u32 lane, u32 n, Key key, const float
     u32 state = topics[0];
     for (u32 first = 0; first < n;) {
         const u32 wanted =
-            judge_token(record, without, own_total, inverses, acceptance, pass.concentration, pass.smoothing);
+            judge_token(record, without, prior, own_total, inverses, acceptance, pass.smoothing);
         const u32 movers = __ballot_sync(kWholeWarp, lane >= first && lane < n && wanted != topics[0]);
         if (movers == 0) break;
         const u32 mover = __ffs(static_cast<i32>(movers)) - 1;
@@ -194,7 +199,7 @@ __device__ void work_held(const Pass& pass, const Tables& tables, const i32* uni
             }
         }
         sync_unit(kThreads);
-        const u32 share = share_of_copies(n, static_cast<u32>(pass.n_topics), pass.concentration);
+        const u32 share = share_of_copies(n, pass.prior);
 #pragma unroll
         for (u32 r = 0; r < kHeld; ++r) {
             const u32 i = lane + r * kThreads;
@@ -226,12 +231,13 @@ __device__ void work_short(const Pass& pass, const Tables& tables, const i32* un
         const u32 now = pass.only_propose ? part_of(record, 0)
                                           : settle_in_order(record, lane, n, pass.judging(unit),
                                                             tables.inverse + row, tables.totals + row, pass);
-        const u32 share = share_of_copies(n, static_cast<u32>(pass.n_topics), pass.concentration);
+        const u32 share = share_of_copies(n, pass.prior);
         const u32 token = name_token(lane, pass.proposing(unit));
         u64 fresh = now;
 #pragma unroll
         for (u32 q = 0; q < kProposals; ++q) {
-            const Proposal drawn = draw_proposal(token, q, lane, n, share, static_cast<u32>(pass.n_topics));
+            const Proposal drawn =
+                draw_proposal(token, q, lane, n, share, static_cast<u32>(pass.n_topics), pass.prior);
             const u32 copied = __shfl_sync(kWholeWarp, now, drawn.copies ? drawn.value % kLanes : 0);
             fresh |= static_cast<u64>(drawn.copies ? copied : drawn.value) << (16 * (q + 1));
         }

@@ -13,6 +13,7 @@ from emulated_gpu import EmulatedCupy, build
 from radfast import _core, device
 from radfast.errors import UsageError
 from radfast.kernels import gibbs, on_gpu
+from radfast.kernels.gibbs.cuda import build_prior
 
 ALPHA, ETA = 0.05, 0.01
 
@@ -45,10 +46,14 @@ def draw_corpus(documents: int, words: int, mean: int, seed: int = 0) -> tuple[n
     return indptr, rng.zipf(1.3, indptr[-1]).clip(1, words).astype(np.int32) - 1
 
 
+def uneven(topics: int) -> np.ndarray:
+    return np.random.default_rng(topics).gamma(0.5, 0.2, topics) + 1e-3
+
+
 def run(
     indptr: Any, rows: Any, words: int, topics: int, backend: str, parts: tuple[int, ...], **more: Any
 ) -> gibbs.Chain:
-    chain = gibbs.start(indptr, rows, topics, n_rows=words, alpha=ALPHA, eta=ETA, seed=3, **more)
+    chain = gibbs.start(indptr, rows, topics, n_rows=words, seed=3, **{"alpha": ALPHA, "eta": ETA, **more})
     for n_sweeps in parts:
         gibbs.sample(chain, n_sweeps, method="mh", backend=backend, threads=2)
         # Sum of all counts = T after every call.
@@ -77,6 +82,18 @@ def test_emulated_kernels_give_the_topics_of_the_cpu(
     for falling in (0, 1):
         library.set_falling(falling)
         assert_same(run(indptr, rows, words, topics, "cuda", (1, 2)), wanted)
+
+
+@pytest.mark.parametrize(("documents", "words", "mean", "topics"), SHAPES)
+def test_alpha_per_topic(emulated: EmulatedCupy, documents: int, words: int, mean: int, topics: int) -> None:
+    indptr, rows = draw_corpus(documents, words, mean)
+    alpha = uneven(topics)
+    chains = [run(indptr, rows, words, topics, where, (2,), alpha=alpha) for where in ("cpu", "cuda")]
+    assert_same(*chains)
+    for chain, where in zip(chains, ("cpu", "cuda"), strict=True):
+        chain.alpha = alpha * 2  # set anew between calls
+        gibbs.sample(chain, 1, method="mh", backend=where)
+    assert_same(*chains)
 
 
 @pytest.mark.parametrize("room", [1, 300, 5000])
@@ -126,39 +143,42 @@ def test_judging_is_the_formula() -> None:
         topics = rng.integers(0, 5, 4)
         record = int(sum(int(t) << (16 * i) for i, t in enumerate(topics)))
         counts, totals = rng.integers(0, 9, 5), rng.integers(9, 40, 5)
-        a, smoothing = f(rng.random() + 0.01), f(rng.random() * 3 + 0.1)
+        a, smoothing = rng.random(5, dtype=f) + f(0.01), f(rng.random() * 3 + 0.1)
         inverse = f(1) / (totals.astype(f) + smoothing)
         accept = rng.random(3, dtype=f)
         own = topics[0]
-        mine = (f(counts[own]) + a) / (f(totals[own] - 1) + smoothing)
+        mine = (f(counts[own]) + a[own]) / (f(totals[own] - 1) + smoothing)
         state, now = own, mine
         for q in range(3):
             t = topics[q + 1]
-            there = mine if t == own else (f(counts[t]) + a) * inverse[t]
+            there = mine if t == own else (f(counts[t]) + a[t]) * inverse[t]
             if accept[q] * now < there:
                 state, now = t, there
         found = _core.device.gibbs_judge(
-            record,
-            counts[topics].tolist(),
-            int(totals[own]),
+            record, counts[topics].tolist(), a[topics].tolist(), int(totals[own]),
             inverse[topics[1:]].tolist(),
-            accept.tolist(),
-            a,
-            smoothing,
-        )
+            accept.tolist(), smoothing,
+        )  # fmt: skip
         assert found == state
 
 
+@pytest.mark.parametrize("even", [True, False])
 @pytest.mark.parametrize(("n", "topics", "a"), [(1, 7, 0.1), (12, 5, 0.4), (40, 30, 0.01)])
-def test_proposals_follow_the_counts_of_the_unit(n: int, topics: int, a: float) -> None:
-    # q(k) ~ n_uk + a without the token itself: chi-square over many streams, fixed seeds.
+def test_proposals_follow_the_counts_of_the_unit(n: int, topics: int, a: float, even: bool) -> None:
+    # q(k) ~ n_uk + a_k without the token itself: chi-square over many streams, fixed seeds.
+    alpha = np.full(topics, a) if even else uneven(topics)
+    value, total, *tables = build_prior(alpha, topics)
     of_unit = np.random.default_rng(n).integers(0, topics, n)
     place, draws = n // 2, 6000
-    drawn = [_core.device.gibbs_propose(5, s, 1, 2, place, n, topics, a, s % 3) for s in range(draws)]
+    tables = [np.empty(0) if table is None else table for table in tables]
+    drawn = [
+        _core.device.gibbs_propose(5, s, 1, 2, place, n, topics, s % 3, value, total, *tables)
+        for s in range(draws)
+    ]
     assert all(value < (n if copies else topics) for copies, value in drawn)
     assert not any(copies and value == place for copies, value in drawn)
     seen = np.bincount([of_unit[v] if copies else v for copies, v in drawn], minlength=topics)
-    wanted = np.bincount(np.delete(of_unit, place), minlength=topics) + a
+    wanted = np.bincount(np.delete(of_unit, place), minlength=topics) + alpha
     wanted *= draws / wanted.sum()
     kept = wanted > 2
     statistic = ((seen - wanted)[kept] ** 2 / wanted[kept]).sum()

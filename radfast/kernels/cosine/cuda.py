@@ -161,7 +161,8 @@ class _Search:
         loss = cp.empty(count, np.float32) if self.tensor else None
         arguments = (
             rows, np.int64(rows.strides[0] // 4), np.int64(count), np.int64(rows.shape[1]),
-            np.int64(self.features), units, halves, loss, largest_loss, looked_at, np.int32(first), self.status[which:],
+            np.int64(self.features), units, halves, loss, largest_loss, looked_at, np.int32(first),
+            self.status[which:],
         )  # fmt: skip
         self.kernels.launch("cosine_prepare", (-(-16 * count // _THREADS), 1), _THREADS, arguments)
         return units, halves, loss
@@ -251,8 +252,8 @@ class _Search:
         warps = max(1, min(8, (48 << 10) // of_warp))
         arguments = (
             units, self.keys, np.int64(self.features), np.int64(places), order, np.uint32(parts),
-            np.uint32(capacity), np.uint32(scores.shape[1]), np.uint32(size), np.int32(scored), offers, counts,
-            scores, ids, overflown, self.status[2:],
+            np.uint32(capacity), np.uint32(scores.shape[1]), np.uint32(size), np.int32(scored), offers,
+            counts, scores, ids, overflown, self.status[2:],
         )  # fmt: skip
         self.kernels.launch("cosine_finish", (-(-places // warps), 1), 32 * warps, arguments, warps * of_warp)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,6 +152,12 @@ class _Sampler:
 
     def begin(self, chain: Chain) -> None:
         self.totals[...] = on_gpu.cupy().asarray(chain.totals)
+        tables = build_prior(chain.alpha, chain.n_topics)
+        alpha = (
+            *tables[:2],
+            *(table if table is None else on_gpu.cupy().asarray(table) for table in tables[2:]),
+        )
+        self.priors = {_WORDS: build_prior(chain.eta, chain.n_topics), _DOCUMENTS: alpha}
 
     def settle_totals(self, chain: Chain) -> None:
         entries = chain.totals.size
@@ -172,7 +178,7 @@ class _Sampler:
         arguments = (
             plan.start, plan.group, position, records, np.int64(base), self.inverse, self.totals, self.moved,
             np.int32(chain.totals.shape[1]), np.int32(chain.totals.size), np.int32(chain.n_topics),
-            np.float32(chain.eta if kind == _WORDS else chain.alpha), _smoothing(chain),
+            *self.priors[kind], _smoothing(chain),
             np.uint64(chain.seed), np.int64(sweep), np.int64(following), np.int32(kind),
             np.int32(only_propose),
         )  # fmt: skip
@@ -295,6 +301,33 @@ class _Streamed(_Sampler):
         chain.totals[...] = on_gpu.cupy().asnumpy(self.totals)
         chain.word_topic.fill(0)
         cpu.count(chain.rows, chain.row_group, chain.topics, chain.word_topic, np.zeros_like(chain.totals))
+
+
+def build_prior(
+    concentration: float | NDArray[np.float64], n_topics: int
+) -> tuple[np.float32, np.float64, Any, Any, Any]:
+    """Return the Prior of csrc/gibbs.cuh: value, sum, and where topics differ values, keep and instead.
+
+    Topic k is drawn by its share of the sum with an alias table (Vose 1991), built as in csrc/gibbs.cpp.
+    """
+    values = np.broadcast_to(np.asarray(concentration, np.float64), n_topics)
+    if (values == values[0]).all():
+        value = np.float32(values[0])
+        return value, np.float64(n_topics * float(value)), None, None, None
+    total = np.float64(list(accumulate(values.tolist()))[-1])  # one after the other: NumPy would add in pairs
+    share = (values / total * n_topics).tolist()
+    keep = np.full(n_topics, 0xFFFFFFFF, np.uint32)
+    instead = np.arange(n_topics, dtype=np.uint32)
+    small = [k for k in range(n_topics) if share[k] < 1]
+    large = [k for k in range(n_topics) if share[k] >= 1]
+    while small and large:
+        low, high = small.pop(), large[-1]
+        keep[low] = int(share[low] * 4294967295.0)
+        instead[low] = high
+        share[high] -= 1 - share[low]
+        if share[high] < 1:
+            small.append(large.pop())
+    return np.float32(0), total, values.astype(np.float32), keep, instead
 
 
 def _smoothing(chain: Chain) -> Any:
