@@ -8,12 +8,16 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+
+from radfast import device
+from radfast.kernels import on_gpu
 
 ROOT = Path(__file__).parents[1]
 _FLAGS = ("-std=c++20", "-O2", "-fPIC", "-shared", "-mfma", "-ffp-contract=off", "-U_FORTIFY_SOURCE", "-w")
@@ -70,6 +74,46 @@ class EmulatedModule:
         return function
 
 
+class EmulatedCompiler(SimpleNamespace):
+    """The part of cupy.cuda.nvrtc that radfast uses; the code of a program is the name of its kernel.
+
+    Attributes
+    ----------
+    calls : int
+        Programs compiled.
+    complaint : str
+        If not empty, programs do not compile, and this is the log.
+    """
+
+    class NVRTCError(RuntimeError):
+        pass
+
+    calls = 0
+    complaint = ""
+
+    def getVersion(self) -> tuple[int, int]:
+        return 13, 0
+
+    def createProgram(self, source: str, name: str, headers: Any, names: Any) -> Any:
+        assert "#include" not in source
+        return name
+
+    def compileProgram(self, program: str, options: tuple[str, ...]) -> None:
+        assert "--gpu-architecture=sm_90" in options
+        self.calls += 1
+        if self.complaint:
+            raise self.NVRTCError
+
+    def getCUBIN(self, program: str) -> bytes:
+        return Path(program).stem.encode()
+
+    def getProgramLog(self, program: str) -> str:
+        return self.complaint
+
+    def destroyProgram(self, program: str) -> None:
+        pass
+
+
 SHARED = 227 << 10
 
 
@@ -80,13 +124,23 @@ def junk(shape: Any, dtype: Any = np.float64) -> DeviceArray:
     return array.view(DeviceArray)
 
 
-def on_gpu(function: Any) -> Any:
+def _of_gpu(function: Any) -> Any:
     """Make a NumPy function return arrays of the GPU."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         return np.ascontiguousarray(function(*args, **kwargs)).view(DeviceArray)
 
     return call
+
+
+def install(kernel: str, library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch, cache: Path) -> EmulatedCupy:
+    """Make radfast find an emulated GPU for the length of a test."""
+    fake = EmulatedCupy({kernel: library})
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    monkeypatch.setattr(device, "why_not", lambda _: None)
+    monkeypatch.setenv("RADFAST_CACHE_DIR", str(cache))
+    on_gpu.forget()
+    return fake
 
 
 class EmulatedCupy(SimpleNamespace):
@@ -106,23 +160,22 @@ class EmulatedCupy(SimpleNamespace):
         self.free = 1 << 30
         self.facts = facts
 
-        def raw_module(code: str, options: Any) -> EmulatedModule:
-            assert "#include" not in code
-            name = next(name for name in libraries if f"{name}_" in code)
-            return EmulatedModule(libraries[name])
+        def raw_module(path: str) -> EmulatedModule:
+            return EmulatedModule(libraries[Path(path).read_text("utf-8")])
 
         super().__init__(
             ndarray=DeviceArray,
             RawModule=raw_module,
-            asarray=on_gpu(lambda a, dtype=None: a if isinstance(a, DeviceArray) else np.array(a, dtype)),
+            asarray=_of_gpu(lambda a, dtype=None: a if isinstance(a, DeviceArray) else np.array(a, dtype)),
             asnumpy=lambda a: np.array(a).view(np.ndarray),
             empty=junk,
-            zeros=on_gpu(np.zeros),
-            full=on_gpu(np.full),
-            ascontiguousarray=on_gpu(np.ascontiguousarray),
-            argsort=on_gpu(lambda a: np.argsort(a, kind="stable")),
+            zeros=_of_gpu(np.zeros),
+            full=_of_gpu(np.full),
+            ascontiguousarray=_of_gpu(np.ascontiguousarray),
+            argsort=_of_gpu(lambda a: np.argsort(a, kind="stable")),
             cuda=SimpleNamespace(
                 Device=lambda device=0: SimpleNamespace(attributes=facts),
+                nvrtc=EmulatedCompiler(),
                 runtime=SimpleNamespace(getDevice=lambda: 0, memGetInfo=lambda: (self.free, self.free)),
             ),
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from emulated_gpu import DeviceArray, EmulatedCupy, build
+from emulated_gpu import DeviceArray, EmulatedCupy, build, install
 
 import radfast as rf
 from radfast import _core, device
@@ -25,20 +25,14 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture
-def emulated(library: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatedCupy]:
+def emulated(library: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[EmulatedCupy]:
     """A GPU that is none: csrc/cosine.cu on the host, tensor cores for any number of keys."""
     if _core.simd() == "portable":
         pytest.skip("this processor's scores are rounded twice per feature")
-    fake = EmulatedCupy({"cosine": library})
-    monkeypatch.setitem(sys.modules, "cupy", fake)
-    monkeypatch.setattr(device, "why_not", lambda _: None)
     monkeypatch.setattr(cuda, "_LEAST_TENSOR_KEYS", 1)
-    on_gpu.load.cache_clear()
-    on_gpu._limits_of.cache_clear()
-    yield fake
+    yield install("cosine", library, monkeypatch, tmp_path)
     library.set_falling(0)
-    on_gpu.load.cache_clear()
-    on_gpu._limits_of.cache_clear()
+    on_gpu.forget()
 
 
 def draw(shape: tuple[int, int], seed: int) -> np.ndarray:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from emulated_gpu import EmulatedCupy, build
+from emulated_gpu import EmulatedCupy, build, install
 
 from radfast import _core, device
 from radfast.errors import UsageError
@@ -24,17 +24,11 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture
-def emulated(library: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatedCupy]:
+def emulated(library: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[EmulatedCupy]:
     """A GPU that is none: csrc/gibbs.cu on the host."""
-    fake = EmulatedCupy({"gibbs": library})
-    monkeypatch.setitem(sys.modules, "cupy", fake)
-    monkeypatch.setattr(device, "why_not", lambda _: None)
-    on_gpu.load.cache_clear()
-    on_gpu._limits_of.cache_clear()
-    yield fake
+    yield install("gibbs", library, monkeypatch, tmp_path)
     library.set_falling(0)
-    on_gpu.load.cache_clear()
-    on_gpu._limits_of.cache_clear()
+    on_gpu.forget()
 
 
 def draw_corpus(documents: int, words: int, mean: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

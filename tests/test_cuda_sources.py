@@ -9,9 +9,10 @@ import sys
 from itertools import chain
 from pathlib import Path
 
+import emulated_gpu
 import pytest
 
-from radfast.errors import UsageError
+from radfast.errors import RadfastError, UsageError
 from radfast.kernels import on_gpu
 
 ROOT = Path(__file__).parents[1]
@@ -89,3 +90,26 @@ def test_a_missing_gpu_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None
         gibbs.sample(chain, 1, backend="cuda")
     gibbs.sample(chain, 1, method="mh")
     assert device.available_backends() == ("cpu",)
+
+
+def test_machine_code_is_compiled_once_and_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake = emulated_gpu.EmulatedCupy({})
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    monkeypatch.setenv("RADFAST_CACHE_DIR", str(tmp_path / "kept"))
+    compiler = fake.cuda.nvrtc
+    on_gpu.forget()
+    for _ in range(2):
+        path = on_gpu.compile_kernels("gibbs")
+        assert path.parent == tmp_path / "kept"
+        assert path.read_text("utf-8") == "gibbs"
+    assert compiler.calls == 1
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    monkeypatch.setattr(on_gpu, "OPTIONS", (*on_gpu.OPTIONS, "--lineinfo"))  # another option, another file
+    assert on_gpu.compile_kernels("gibbs") != path
+    (tmp_path / "file").write_text("", "utf-8")
+    monkeypatch.setenv("RADFAST_CACHE_DIR", str(tmp_path / "file" / "no folder"))
+    assert on_gpu.compile_kernels("gibbs").read_text("utf-8") == "gibbs"
+    compiler.complaint = "line 3: no such name"
+    with pytest.raises(RadfastError, match=r"\[gibbs.cu\] does not compile: line 3: no such name"):
+        on_gpu.compile_kernels("gibbs")
+    on_gpu.forget()
