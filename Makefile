@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS := $(shell nvidia-smi >/dev/null 2>&1 || echo "-c constraints.txt")
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-long lint format types layers bench bench-compare sanitize check
+.PHONY: demo test test-long lint format types layers bench bench-compare sanitize check gpu-check
 
 $(INSTALLED): pyproject.toml setup.py CMakeLists.txt constraints.txt $(wildcard csrc/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -59,5 +59,9 @@ sanitize: $(filter $(BIN)/cmake,$(CMAKE))  ## tests/native/drive_*.cpp under ASa
 		$(CMAKE) --build build/sanitize-$$kind -j 2 && \
 		(cd build/sanitize-$$kind && ctest --output-on-failure) || exit 1; \
 	done
+
+gpu-check: $(INSTALLED)  ## on a machine with a GPU: its tests, times against its rooflines, bench/results/gpu.json
+	! nvidia-smi >/dev/null 2>&1 || $(BIN)/python -c 'import cupy' || $(BIN)/python -m pip install -q -e '.[cuda]'
+	$(BIN)/python -m bench.gpu_check
 
 check: lint types layers test
