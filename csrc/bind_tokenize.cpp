@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -57,11 +58,11 @@ py::array_t<Item> as_array(std::vector<Item>&& items) {
     return as_array<Item, Item>(std::move(items), {size});
 }
 
-template <class Item>
-py::array_t<Item> as_array(Array<Item>&& items, std::vector<py::ssize_t> shape) {
-    auto owner = std::make_unique<Array<Item>>(std::move(items));
-    const void* data = owner->data.get();
-    return lend<Item>(std::move(owner), data, std::move(shape));
+template <class Scalar>
+py::array_t<Scalar> as_array(Region&& region, std::vector<py::ssize_t> shape) {
+    auto owner = std::make_unique<Region>(std::move(region));
+    const void* data = owner->data();
+    return lend<Scalar>(std::move(owner), data, std::move(shape));
 }
 
 py::array_t<int64_t> split(const py::buffer& text, const SentenceRules& rules) {
@@ -76,7 +77,7 @@ py::array_t<int64_t> split(const py::buffer& text, const SentenceRules& rules) {
 }
 
 // Views of the texts of a list; what had to be encoded is kept in `encoded`.
-std::vector<std::string_view> view_texts(const py::list& texts, std::vector<py::bytes>& encoded) {
+std::vector<std::string_view> view_texts(const py::list& texts, std::vector<py::object>& encoded) {
     std::vector<std::string_view> views;
     views.reserve(texts.size());
     for (const py::handle text : texts) {
@@ -104,34 +105,57 @@ class Builder {
   public:
     Builder(const std::string& pattern, bool lowercase, uint32_t min_length, const std::string& numbers,
             const std::string& placeholders, bool keep_spans, std::shared_ptr<SentenceRules> sentences,
-            unsigned threads, const std::optional<std::vector<std::string>>& vocabulary)
-        : sentences_(std::move(sentences)) {
+            unsigned threads, const std::optional<std::vector<std::string>>& vocabulary, std::string folder)
+        : sentences_(std::move(sentences)), in_folder_(!folder.empty()) {
         const TokenRules rules{kPatterns.at(pattern),   lowercase,  min_length,      kKeeps.at(numbers),
                                kKeeps.at(placeholders), keep_spans, sentences_.get()};
-        builder_ = vocabulary ? std::make_unique<CorpusBuilder>(rules, threads, *vocabulary)
-                              : std::make_unique<CorpusBuilder>(rules, threads);
+        builder_ = std::make_unique<CorpusBuilder>(
+            CorpusOptions{rules, threads, vocabulary ? &*vocabulary : nullptr, std::move(folder)});
     }
 
-    void add(const py::list& texts) {
-        std::vector<py::bytes> encoded;
-        const std::vector<std::string_view> views = view_texts(texts, encoded);
+    ~Builder() {
         py::gil_scoped_release release;
-        builder_->add(views);
+        builder_.reset();
     }
 
-    void add_slices(const py::buffer& data, const py::array_t<int64_t, py::array::c_style>& bounds) {
-        const py::buffer_info info = data.request();
-        const auto* text = static_cast<const char*>(info.ptr);
+    void add(py::list texts) {
+        std::vector<py::object> held;
+        std::vector<std::string_view> views = view_texts(texts, held);
+        held.push_back(std::move(texts));
+        submit(std::move(views), std::move(held));
+    }
+
+    void add_slices(py::buffer data, const py::array_t<int64_t, py::array::c_style>& bounds) {
+        auto info = std::make_shared<py::buffer_info>(data.request());
+        const auto* text = static_cast<const char*>(info->ptr);
         const int64_t* at = bounds.data();
         std::vector<std::string_view> views;
         for (py::ssize_t i = 0; i + 1 < bounds.size(); ++i) {
-            if (at[i] < 0 || at[i + 1] < at[i] || at[i + 1] > info.size) {
+            if (at[i] < 0 || at[i + 1] < at[i] || at[i + 1] > info->size) {
                 throw py::value_error("[Tokenizer] text bounds must ascend within the buffer");
             }
             views.emplace_back(text + at[i], static_cast<size_t>(at[i + 1] - at[i]));
         }
+        std::vector<py::object> held;
+        held.push_back(py::capsule(new std::shared_ptr<py::buffer_info>(std::move(info)), [](void* p) {
+            delete static_cast<std::shared_ptr<py::buffer_info>*>(p);
+        }));
+        submit(std::move(views), std::move(held));
+    }
+
+    void add_lines(const std::string& path) {
         py::gil_scoped_release release;
-        builder_->add(views);
+        builder_->add_lines(path);
+    }
+
+    uint64_t wait() {
+        uint64_t documents = 0;
+        {
+            py::gil_scoped_release release;
+            documents = builder_->wait();
+        }
+        held_.clear();
+        return documents;
     }
 
     py::dict finish(uint64_t min_documents, uint64_t max_documents, uint64_t drop_top,
@@ -142,31 +166,59 @@ class Builder {
             py::gil_scoped_release release;
             corpus = builder_->finish(rules);
         }
-        const auto tokens = static_cast<py::ssize_t>(corpus.tokens.size);
-        const auto spans = static_cast<py::ssize_t>(corpus.spans.size / 2);
+        held_.clear();
+        const auto documents = static_cast<py::ssize_t>(corpus.n_documents);
+        const auto tokens = static_cast<py::ssize_t>(corpus.n_tokens);
+        const auto sentences = static_cast<py::ssize_t>(corpus.n_sentences);
         py::dict found;
-        found["indptr"] = as_array(std::move(corpus.indptr));
-        found["tokens"] = as_array(std::move(corpus.tokens), {tokens});
-        found["spans"] = as_array(std::move(corpus.spans), {spans, 2});
-        found["sentences"] = as_array(std::move(corpus.sentences));
-        found["sentence_indptr"] = as_array(std::move(corpus.sentence_indptr));
+        found["documents"] = documents;
+        found["tokens"] = tokens;
+        found["sentences"] = sentences;
         found["vocabulary"] = py::cast(corpus.vocabulary);
         found["counts"] = as_array(std::move(corpus.counts));
         found["document_counts"] = as_array(std::move(corpus.document_counts));
         found["invalid"] = corpus.invalid;
+        if (in_folder_) return found;
+        py::dict arrays;
+        arrays["indptr"] = as_array<int64_t>(std::move(corpus.indptr), {documents + 1});
+        arrays["tokens"] = as_array<int32_t>(std::move(corpus.tokens), {tokens});
+        if (corpus.spans.data() || tokens == 0) {
+            arrays["spans"] = as_array<uint32_t>(std::move(corpus.spans), {tokens, 2});
+        }
+        if (corpus.sentences.data()) {
+            arrays["sentences"] = as_array<int64_t>(std::move(corpus.sentences), {sentences + 1});
+            arrays["sentence_indptr"] = as_array<int64_t>(std::move(corpus.sentence_indptr), {documents + 1});
+        }
+        found["arrays"] = arrays;
         return found;
     }
 
-    uint64_t documents() const { return builder_->documents(); }
-
   private:
+    // The texts of the call before are done when add() returns; only then they may go.
+    void submit(std::vector<std::string_view>&& views, std::vector<py::object>&& held) {
+        {
+            py::gil_scoped_release release;
+            builder_->add(std::move(views));
+        }
+        held_ = std::move(held);
+    }
+
     std::shared_ptr<SentenceRules> sentences_;
+    const bool in_folder_;
+    std::vector<py::object> held_;
     std::unique_ptr<CorpusBuilder> builder_;
 };
 
 }  // namespace
 
 void bind_tokenize(py::module_& m) {
+    py::register_local_exception_translator([](std::exception_ptr error) {
+        try {
+            if (error) std::rethrow_exception(error);
+        } catch (const std::system_error& failure) {
+            PyErr_SetString(PyExc_OSError, failure.what());
+        }
+    });
     py::class_<SentenceRules, std::shared_ptr<SentenceRules>>(m, "SentenceRules")
         .def(py::init(&make_rules), py::arg("tables"), py::arg("min_wrap"));
     m.def("split_sentences", &split, py::arg("text"), py::arg("rules"),
@@ -174,14 +226,15 @@ void bind_tokenize(py::module_& m) {
     py::class_<Builder>(m, "CorpusBuilder")
         .def(py::init<const std::string&, bool, uint32_t, const std::string&, const std::string&, bool,
                       std::shared_ptr<SentenceRules>, unsigned,
-                      const std::optional<std::vector<std::string>>&>(),
+                      const std::optional<std::vector<std::string>>&, std::string>(),
              py::kw_only(), py::arg("pattern"), py::arg("lowercase"), py::arg("min_length"),
              py::arg("numbers"), py::arg("placeholders"), py::arg("keep_spans"), py::arg("sentences"),
-             py::arg("threads"), py::arg("vocabulary"))
+             py::arg("threads"), py::arg("vocabulary"), py::arg("folder"))
         .def("add", &Builder::add, py::arg("texts"), "Adds a list of str or bytes.")
         .def("add_slices", &Builder::add_slices, py::arg("data"), py::arg("bounds"),
              "Adds data[bounds[i]:bounds[i + 1]] for every i.")
-        .def("documents", &Builder::documents)
+        .def("add_lines", &Builder::add_lines, py::arg("path"), "Adds the lines of a file.")
+        .def("wait", &Builder::wait, "Waits for all that was added; returns the number of documents.")
         .def("finish", &Builder::finish, py::kw_only(), py::arg("min_documents"), py::arg("max_documents"),
              py::arg("drop_top"), py::arg("max_vocabulary"), py::arg("stop_words"));
 }

@@ -19,7 +19,7 @@ uint16_t SentenceRules::find(std::string_view word) const {
     char lower[kMaxEntry];
     std::transform(word.begin(), word.end(), lower, lower_ascii);
     const WordKey key = WordKey::of({lower, word.size()});
-    const uint32_t number = words_.find(key, key.hash());
+    const uint32_t number = words_.find(key);
     return number == WordTable::kNone ? 0 : tables_[number];
 }
 

@@ -1,18 +1,19 @@
 #include "tokenize.h"
 
 #include <algorithm>
-#include <numeric>
 #include <stdexcept>
 #include <unordered_set>
 
+#include "tokenize_lines.h"
 #include "tokenize_parallel.h"
+#include "tokenize_store.h"
 #include "tokenize_worker.h"
 
 namespace radfast {
 
 namespace {
 
-constexpr size_t kMinUnit = 64 << 10, kMaxUnit = 4 << 20;  // bytes of text
+constexpr size_t kMinUnit = 64 << 10, kMaxUnit = 1 << 20;  // bytes of text
 
 struct Ranked {
     uint64_t count, documents, head;  // head: the first bytes, in order of comparison
@@ -48,58 +49,46 @@ std::vector<Ranked> rank(const WordTable& words, const PruneRules& rules) {
     return ranked;
 }
 
-// Replaces the numbers of a unit by final ones and closes the gaps of dropped words. Returns the tokens that
-// stay.
-size_t renumber(Unit& unit, const std::vector<int32_t>& final_of) {
-    size_t from = 0, to = 0, sentence = 0;
-    const bool spans = !unit.spans.empty();
-    const auto move = [&](uint32_t tokens) {
-        const size_t start = to;
-        for (const size_t stop = from + tokens; from < stop; ++from) {
-            const int32_t number = final_of[unit.numbers[from]];
-            unit.numbers[to] = static_cast<uint32_t>(number);
-            if (spans) {
-                unit.spans[2 * to] = unit.spans[2 * from];
-                unit.spans[2 * to + 1] = unit.spans[2 * from + 1];
-            }
-            to += number >= 0;
-        }
-        return static_cast<uint32_t>(to - start);
-    };
-    for (size_t document = 0; document < unit.document_tokens.size(); ++document) {
-        if (unit.document_sentences.empty()) {
-            unit.document_tokens[document] = move(unit.document_tokens[document]);
-            continue;
-        }
-        const size_t start = to;
-        for (uint32_t i = 0; i < unit.document_sentences[document]; ++i, ++sentence) {
-            unit.sentence_tokens[sentence] = move(unit.sentence_tokens[sentence]);
-        }
-        unit.document_tokens[document] = static_cast<uint32_t>(to - start);
-    }
-    unit.numbers.resize(to);
-    return to;
-}
-
 }  // namespace
 
 struct CorpusBuilder::State {
-    TokenRules rules;
-    unsigned threads;
-    bool learns = true;
+    const TokenRules rules;
+    const unsigned threads;
+    const bool learns;
     WordTable vocabulary;
-    std::vector<std::string> words;
     std::vector<std::unique_ptr<Worker>> workers;
-    std::vector<Unit> units;
-    uint64_t documents = 0;
+    std::vector<Buffer<char>> buffers;  // of file text, per worker
+    CorpusStore store;
+    uint64_t units = 0;
+    Crew crew;  // last, so that it ends first
 
-    State(TokenRules token_rules, unsigned count) : rules(token_rules), threads(std::max(1U, count)) {}
-
-    void start_workers() {
-        workers.clear();
+    explicit State(const CorpusOptions& options)
+        : rules(options.rules),
+          threads(std::max(1U, options.threads)),
+          learns(!options.vocabulary),
+          buffers(threads),
+          store(options.folder, rules.sentences != nullptr, rules.keep_spans),
+          crew(threads, [this] { store.abort(); }) {
+        if (options.vocabulary) {
+            for (const std::string& word : *options.vocabulary) vocabulary.add(WordKey::of(word), 1, 1);
+            if (vocabulary.size() != options.vocabulary->size()) {
+                throw std::invalid_argument("[Tokenizer] a word stands twice in the vocabulary");
+            }
+        }
         for (unsigned i = 0; i < threads; ++i) {
             workers.push_back(std::make_unique<Worker>(rules, learns ? nullptr : &vocabulary));
         }
+    }
+
+    // `fill(worker, buffer, unit)` makes the next unit.
+    template <class Fill>
+    void submit(Fill&& fill) {
+        crew.submit([this, order = units++, fill = std::forward<Fill>(fill)](unsigned thread) {
+            std::unique_ptr<Unit> unit = store.start(order);
+            unit->worker = thread;
+            fill(*workers[thread], buffers[thread], *unit);
+            store.put(order, std::move(unit));
+        });
     }
 
     // Ranks the words of all workers into `corpus`; returns the final numbers of each worker's words.
@@ -128,90 +117,61 @@ struct CorpusBuilder::State {
     }
 };
 
-CorpusBuilder::CorpusBuilder(TokenRules rules, unsigned threads) : state_(new State(rules, threads)) {
-    state_->start_workers();
-}
-
-CorpusBuilder::CorpusBuilder(TokenRules rules, unsigned threads, const std::vector<std::string>& vocabulary)
-    : state_(new State(rules, threads)) {
-    state_->learns = false;
-    for (const std::string& word : vocabulary) state_->vocabulary.add(WordKey::of(word), 0, 0);
-    if (state_->vocabulary.size() != vocabulary.size()) {
-        throw std::invalid_argument("[Tokenizer] a word stands twice in the vocabulary");
-    }
-    state_->start_workers();
-}
+CorpusBuilder::CorpusBuilder(const CorpusOptions& options) : state_(new State(options)) {}
 
 CorpusBuilder::~CorpusBuilder() = default;
 
-uint64_t CorpusBuilder::documents() const { return state_->documents; }
-
-void CorpusBuilder::add(const std::vector<std::string_view>& texts) {
+void CorpusBuilder::add(std::vector<std::string_view> texts) {
+    state_->crew.wait();
     size_t bytes = 0;
     for (const std::string_view text : texts) bytes += text.size() + 1;
     const size_t target = std::clamp(bytes / (state_->threads * 8), kMinUnit, kMaxUnit);
-    std::vector<size_t> bounds{0};
-    size_t held = 0;
-    for (size_t i = 0; i < texts.size(); ++i) {
-        held += texts[i].size() + 1;
-        if (held >= target || i + 1 == texts.size()) {
-            bounds.push_back(i + 1);
-            held = 0;
-        }
+    const auto shared = std::make_shared<const std::vector<std::string_view>>(std::move(texts));
+    for (size_t first = 0; first < shared->size();) {
+        size_t last = first;
+        for (size_t held = 0; last < shared->size() && held < target; ++last)
+            held += (*shared)[last].size() + 1;
+        state_->submit([shared, first, last](Worker& worker, Buffer<char>&, Unit& unit) {
+            for (size_t i = first; i < last; ++i) worker.process((*shared)[i], unit);
+        });
+        first = last;
     }
-    const size_t first = state_->units.size();
-    state_->units.resize(first + bounds.size() - 1);
-    share(bounds.size() - 1, state_->threads, [&](unsigned thread, size_t item) {
-        Unit& unit = state_->units[first + item];
-        unit.worker = thread;
-        state_->workers[thread]->process(texts.data() + bounds[item], bounds[item + 1] - bounds[item], unit);
-    });
-    state_->documents += texts.size();
+}
+
+void CorpusBuilder::add_lines(const std::string& path) {
+    const auto file = std::make_shared<const LineFile>(path);
+    const uint64_t piece =
+        std::clamp(file->size() / (state_->threads * 8), uint64_t{kMinUnit}, uint64_t{kMaxUnit});
+    for (uint64_t first = 0; first < file->size(); first += piece) {
+        state_->submit([file, first, piece](Worker& worker, Buffer<char>& buffer, Unit& unit) {
+            file->each(first, std::min(first + piece, file->size()), buffer,
+                       [&](std::string_view text) { worker.process(text, unit); });
+        });
+    }
+}
+
+uint64_t CorpusBuilder::wait() {
+    state_->crew.wait();
+    return state_->store.n_documents();
 }
 
 TokenCorpus CorpusBuilder::finish(const PruneRules& rules) {
-    State& state = *state_;
+    wait();
+    CorpusStore& store = state_->store;
     TokenCorpus corpus;
-    if (state.learns) {
-        const std::vector<std::vector<int32_t>> final_of = state.learn(rules, corpus);
-        share(state.units.size(), state.threads, [&](unsigned, size_t item) {
-            renumber(state.units[item], final_of[state.units[item].worker]);
-        });
+    if (state_->learns) store.renumber(state_->learn(rules, corpus), state_->threads);
+    store.end();
+    for (const auto& worker : state_->workers) corpus.invalid += worker->invalid();
+    corpus.n_documents = store.n_documents();
+    corpus.n_tokens = store.n_tokens();
+    corpus.n_sentences = store.n_sentences();
+    corpus.indptr = store.indptr().take();
+    corpus.tokens = store.tokens().take();
+    if (store.has_spans()) corpus.spans = store.spans().take();
+    if (store.has_sentences()) {
+        corpus.sentences = store.sentences().take();
+        corpus.sentence_indptr = store.sentence_indptr().take();
     }
-    for (const auto& worker : state.workers) corpus.invalid += worker->invalid();
-    state.start_workers();
-
-    corpus.indptr.reserve(state.documents + 1);
-    corpus.indptr.push_back(0);
-    if (state.rules.sentences) {
-        corpus.sentences.push_back(0);
-        corpus.sentence_indptr.push_back(0);
-    }
-    std::vector<size_t> starts;
-    size_t total = 0;
-    for (const Unit& unit : state.units) {
-        starts.push_back(total);
-        total += unit.numbers.size();
-        for (const uint32_t tokens : unit.document_tokens)
-            corpus.indptr.push_back(corpus.indptr.back() + tokens);
-        for (const uint32_t tokens : unit.sentence_tokens)
-            corpus.sentences.push_back(corpus.sentences.back() + tokens);
-        for (const uint32_t count : unit.document_sentences) {
-            corpus.sentence_indptr.push_back(corpus.sentence_indptr.back() + count);
-        }
-    }
-    corpus.tokens = Array<int32_t>(total);
-    if (state.rules.keep_spans) corpus.spans = Array<uint32_t>(2 * total);
-    share(state.units.size(), state.threads, [&](unsigned, size_t item) {
-        Unit unit = std::move(state.units[item]);
-        std::copy(unit.numbers.begin(), unit.numbers.end(), corpus.tokens.data.get() + starts[item]);
-        if (state.rules.keep_spans) {
-            std::copy_n(unit.spans.begin(), 2 * unit.numbers.size(),
-                        corpus.spans.data.get() + 2 * starts[item]);
-        }
-    });
-    state.units.clear();
-    state.documents = 0;
     return corpus;
 }
 

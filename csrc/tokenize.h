@@ -5,7 +5,6 @@
 // on the number of threads or on how the texts were handed out.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -14,7 +13,7 @@
 
 #include "sentences.h"
 #include "tokenize_classify.h"
-#include "tokenize_words.h"
+#include "tokenize_memory.h"
 
 namespace radfast {
 
@@ -38,42 +37,46 @@ struct PruneRules {
     std::vector<std::string> stop_words;
 };
 
-// Memory that is not touched before it is written.
-template <class T>
-struct Array {
-    std::unique_ptr<T[]> data;
-    size_t size = 0;
-
-    Array() = default;
-    explicit Array(size_t n) : data(new T[n]), size(n) {}
-};
-
-// D documents, T tokens, V words, S sentences.
+// D documents, T tokens, V words, S sentences. The regions are empty where the corpus went to a folder.
 struct TokenCorpus {
-    std::vector<int64_t> indptr;            // D + 1
-    Array<int32_t> tokens;                  // T
-    Array<uint32_t> spans;                  // 2 T, or none
-    std::vector<int64_t> sentences;         // S + 1: tokens before each sentence, or empty
-    std::vector<int64_t> sentence_indptr;   // D + 1: sentences before each document, or empty
+    Region indptr;           // int64, D + 1
+    Region tokens;           // int32, T
+    Region spans;            // uint32, 2 T, where kept
+    Region sentences;        // int64, S + 1: tokens before each sentence, where kept
+    Region sentence_indptr;  // int64, D + 1: sentences before each document, where kept
+    uint64_t n_documents = 0, n_tokens = 0, n_sentences = 0;
     std::vector<std::string> vocabulary;    // V, by descending count, then by bytes
     std::vector<uint64_t> counts;           // V
     std::vector<uint64_t> document_counts;  // V
     uint64_t invalid = 0;                   // invalid UTF-8 sequences seen
 };
 
+// What a builder is given.
+struct CorpusOptions {
+    TokenRules rules;
+    unsigned threads = 1;
+    // Where given, words outside it are dropped and its numbers are used; else the words are learned.
+    const std::vector<std::string>* vocabulary = nullptr;
+    // Where given, arrays are written there as <name>.npy.part, without their heads of Column::kHead bytes.
+    std::string folder;
+};
+
 class CorpusBuilder {
   public:
-    // With a vocabulary, words outside it are dropped and its numbers are used; without, it is learned.
-    CorpusBuilder(TokenRules rules, unsigned threads);
-    CorpusBuilder(TokenRules rules, unsigned threads, const std::vector<std::string>& vocabulary);
+    explicit CorpusBuilder(const CorpusOptions& options);
     ~CorpusBuilder();
 
-    // Adds documents in order. The texts need to live for the call only; each is shorter than 2^32 bytes.
-    void add(const std::vector<std::string_view>& texts);
+    // Adds documents in order; each is shorter than 2^32 - 1 bytes. Returns once all that was added before is
+    // done: the texts need to live until the next call of this object has returned.
+    void add(std::vector<std::string_view> texts);
 
-    uint64_t documents() const;
+    // Adds the lines of a file, with their line breaks, as documents.
+    void add_lines(const std::string& path);
 
-    // Ends the corpus; the builder is empty afterwards.
+    // Waits for all that was added; returns the number of documents.
+    uint64_t wait();
+
+    // Ends the corpus, and the use of the builder.
     TokenCorpus finish(const PruneRules& rules);
 
   private:

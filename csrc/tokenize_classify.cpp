@@ -148,8 +148,11 @@ template <Pattern pattern>
 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq"))) void classify_avx512(const uint8_t* text,
                                                                                    size_t blocks,
                                                                                    Masks* out) {
-    const __m512i low = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kLow)));
-    const __m512i high = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kHigh)));
+    // With a mask: gcc 12 warns of the plain form, which starts from a register left undefined.
+    const __m512i low =
+        _mm512_maskz_broadcast_i32x4(0xFFFF, _mm_loadu_si128(reinterpret_cast<const __m128i*>(kLow)));
+    const __m512i high =
+        _mm512_maskz_broadcast_i32x4(0xFFFF, _mm_loadu_si128(reinterpret_cast<const __m128i*>(kHigh)));
     const __m512i half = _mm512_set1_epi8(15);
     for (size_t block = 0; block < blocks; ++block, text += 64) {
         Masks masks{};

@@ -9,44 +9,46 @@
 #include <string_view>
 
 #include "tokenize_classify.h"
+#include "tokenize_positions.h"
 #include "tokenize_unicode.h"
 
 namespace radfast {
 
-// Half-open byte range of a token in its document.
-struct TokenSpan {
-    uint32_t first, last;
-};
-
 class Scanner {
   public:
-    static constexpr size_t kBatch = 1024;  // most tokens handed out at a time
+    static constexpr size_t kBatch = 1024;  // tokens from which on they are handed out
 
     explicit Scanner(Pattern pattern, bool placeholders)
         : pattern_(pattern),
           placeholders_(placeholders && pattern == Pattern::radiology),
-          classify_(choose_classify(pattern)) {}
+          classify_(choose_classify(pattern)),
+          positions_(choose_positions()) {}
 
-    // Calls sink(const TokenSpan*, count) with the tokens of a document of less than 2^32 bytes, in order.
+    // Calls sink(starts, ends, count) with the half-open byte ranges of the tokens of a document of less than
+    // 2^32 - 1 bytes, in order; the sink may overwrite both arrays, and Positions::kSlack items behind them.
     template <class Sink>
     void run(const uint8_t* text, size_t size, Sink&& sink) {
         text_ = text;
         size_ = size;
         decoded_ = placeholder_first_ = placeholder_last_ = 0;
         carry_word_ = carry_token_ = spill_word_ = spill_token_ = 0;
-        open_ = false;
+        n_starts_ = n_ends_ = 0;
         const size_t blocks = (size + 63) / 64;
         if (blocks == 0) return;
         Fixed current = fix(0);
         for (size_t block = 0; block < blocks; ++block) {
             const Fixed next = block + 1 < blocks ? fix(block + 1) : Fixed{};
-            emit(block, current, next.word, sink);
+            mark(block, current, next.word);
             current = next;
+            if (block % kAhead == kAhead - 1) flatten(block + 1 - kAhead, kAhead);
+            if (n_ends_ >= kBatch) hand_out(sink);
         }
-        if (open_) push(size, sink);
-        sink(tokens_, count_);
-        count_ = 0;
+        if (blocks % kAhead) flatten(blocks - blocks % kAhead, blocks % kAhead);
+        if (n_ends_ < n_starts_) ends_[n_ends_++] = static_cast<uint32_t>(size);
+        hand_out(sink);
     }
+
+    const Positions& positions() const { return positions_; }
 
     // Replacement characters that Python's errors="replace" would have put in, over all runs.
     uint64_t invalid() const { return invalid_; }
@@ -177,8 +179,8 @@ class Scanner {
         return !(lower(before) || (digit(before) && at + 2 < size_ && lower(text_[at + 2])));
     }
 
-    template <class Sink>
-    void emit(size_t block, const Fixed& fixed, uint64_t next_word, Sink& sink) {
+    // Where tokens start and end in the block.
+    void mark(size_t block, const Fixed& fixed, uint64_t next_word) {
         const size_t base = block * 64;
         const uint64_t between = (fixed.word << 1 | carry_word_) & (fixed.word >> 1 | next_word << 63);
         uint64_t token = fixed.word | (fixed.join & between) | fixed.token;
@@ -186,47 +188,40 @@ class Scanner {
             if (joins_point(base + static_cast<size_t>(std::countr_zero(points)))) token |= points & -points;
         }
         const uint64_t before = token << 1 | carry_token_;
-        uint64_t starts = token & (~before | fixed.edge);
-        uint64_t ends = before & (~token | fixed.edge);
+        start_masks_[block % kAhead] = token & (~before | fixed.edge);
+        end_masks_[block % kAhead] = before & (~token | fixed.edge);
         carry_word_ = fixed.word >> 63;
         carry_token_ = token >> 63;
-        for (; ends; ends &= ends - 1) {
-            if (!open_) {
-                first_ = base + static_cast<size_t>(std::countr_zero(starts));
-                starts &= starts - 1;
-            }
-            open_ = false;
-            push(base + static_cast<size_t>(std::countr_zero(ends)), sink);
-        }
-        if (starts) {
-            first_ = base + static_cast<size_t>(std::countr_zero(starts));
-            open_ = true;
-        }
+    }
+
+    void flatten(size_t block, size_t blocks) {
+        const auto base = static_cast<uint32_t>(block * 64);
+        n_starts_ += positions_.flatten(start_masks_, blocks, base, starts_ + n_starts_);
+        n_ends_ += positions_.flatten(end_masks_, blocks, base, ends_ + n_ends_);
     }
 
     template <class Sink>
-    void push(size_t last, Sink& sink) {
-        size_t first = first_;
+    void hand_out(Sink& sink) {
+        const bool open = n_starts_ > n_ends_;
+        const uint32_t first = open ? starts_[n_ends_] : 0;
         if (pattern_ == Pattern::paper) {
-            trim(first, last);
-            if (first == last) return;
+            for (size_t i = 0; i < n_ends_; ++i) trim(starts_[i], ends_[i]);
         }
-        tokens_[count_++] = {static_cast<uint32_t>(first), static_cast<uint32_t>(last)};
-        if (count_ == kBatch) {
-            sink(tokens_, count_);
-            count_ = 0;
-        }
+        sink(starts_, ends_, n_ends_);
+        starts_[0] = first;
+        n_starts_ = open;
+        n_ends_ = 0;
     }
 
     // Takes punctuation off both ends of [first, last).
-    void trim(size_t& first, size_t& last) const {
+    void trim(uint32_t& first, uint32_t& last) const {
         while (first < last) {
             const Decoded here = decode(text_ + first, last - first);
             if (class_of(here.point) & (kWord | kMark)) break;
             first += here.length;
         }
         while (last > first) {
-            size_t at = last - 1;
+            uint32_t at = last - 1;
             while (at > first && last - at < 4 && (text_[at] & 0xC0) == 0x80) --at;
             const Decoded here = decode(text_ + at, last - at);
             if (at + here.length == last && class_of(here.point) & (kWord | kMark)) break;
@@ -237,13 +232,15 @@ class Scanner {
     const Pattern pattern_;
     const bool placeholders_;
     const Classify classify_;
+    const Positions positions_;
     const uint8_t* text_ = nullptr;
     size_t size_ = 0;
     Masks masks_[kAhead];
-    TokenSpan tokens_[kBatch];
-    size_t count_ = 0;
-    size_t first_ = 0;  // start of the open token
-    bool open_ = false;
+    uint64_t start_masks_[kAhead], end_masks_[kAhead];
+    // At most 32 tokens start in a block, and those of kAhead blocks come on top of less than kBatch.
+    uint32_t starts_[kBatch + 33 * kAhead + Positions::kSlack];
+    uint32_t ends_[kBatch + 33 * kAhead + Positions::kSlack];
+    size_t n_starts_ = 0, n_ends_ = 0;
     uint64_t carry_word_ = 0, carry_token_ = 0;  // last bits of the block before
     uint64_t spill_word_ = 0, spill_token_ = 0;  // bits of characters that began in the block before
     size_t decoded_ = 0;                         // bytes before it are decoded

@@ -1,5 +1,6 @@
 #include "tokenize_words.h"
 
+#include <stdexcept>
 #include <utility>
 
 namespace radfast {
@@ -23,11 +24,12 @@ uint64_t WordKey::hash_of(std::string_view word) {
     return mix(hash ^ rest[0] ^ 0xA0761D6478BD642FULL, rest[1] ^ 0xE7037ED1A0B428DBULL);
 }
 
-WordTable::WordTable() : slots_(kFirstSlots, Slot{0, 0, kNone, 0, 0, 0}), mask_(kFirstSlots - 1) {}
+WordTable::WordTable() : memory_(kFirstSlots * sizeof(Slot)), mask_(kFirstSlots - 1) {}
 
 uint32_t WordTable::insert(Slot& slot, const WordKey& key, uint32_t document) {
-    const uint32_t number = static_cast<uint32_t>(size_++);
-    slot = {key.a, key.b, number, 1, 1, document};
+    if (size_ == kNone - 1) throw std::length_error("[Tokenizer] too many words for one thread");
+    const auto number = static_cast<uint32_t>(size_++);
+    slot = {key.a, key.b, 1 + (1ULL << 32), number + 1, document};
     if (!key.longer.empty()) {
         slot.b |= arena_.size();
         const uint64_t length = key.longer.size();
@@ -35,47 +37,48 @@ uint32_t WordTable::insert(Slot& slot, const WordKey& key, uint32_t document) {
         arena_.insert(arena_.end(), head, head + sizeof length);
         arena_.insert(arena_.end(), key.longer.begin(), key.longer.end());
     }
-    if (size_ * 3 > slots_.size() * 2) grow();
+    if (size_ * 2 > mask_) grow();
     return number;
 }
 
 uint32_t WordTable::add(const WordKey& key, uint64_t count, uint64_t documents) {
-    Slot& slot = slots_[probe(key, key.hash())];
-    uint32_t number = slot.number;
-    if (number == kNone) {
-        slot.last = 0;
-        number = insert(slot, key, 0);
-        extra_counts_.push_back(0);
-        extra_documents_.push_back(0);
-        extra_counts_[number] = static_cast<uint64_t>(-1);  // insert() has counted one
-        extra_documents_[number] = static_cast<uint64_t>(-1);
+    Slot& slot = slots()[probe(key, key.hash())];
+    if (slot.number == 0) {
+        extra_counts_.push_back(count - 1);  // insert() counts one
+        extra_documents_.push_back(documents - 1);
+        return insert(slot, key, 0);
     }
-    extra_counts_[number] += count;
-    extra_documents_[number] += documents;
-    return number;
+    extra_counts_[slot.number - 1] += count;
+    extra_documents_[slot.number - 1] += documents;
+    return slot.number - 1;
 }
 
 void WordTable::flush_counts() {
     extra_counts_.resize(size_, 0);
     extra_documents_.resize(size_, 0);
-    for (Slot& slot : slots_) {
-        if (slot.number == kNone) continue;
-        extra_counts_[slot.number] += std::exchange(slot.count, 0);
-        extra_documents_[slot.number] += std::exchange(slot.documents, 0);
+    for (size_t at = 0; at <= mask_; ++at) {
+        Slot& slot = slots()[at];
+        if (slot.number == 0) continue;
+        extra_counts_[slot.number - 1] += slot.counts & 0xFFFFFFFF;
+        extra_documents_[slot.number - 1] += slot.counts >> 32;
+        slot.counts = 0;
     }
 }
 
 void WordTable::grow() {
-    std::vector<Slot> old(slots_.size() * 2, Slot{0, 0, kNone, 0, 0, 0});
-    old.swap(slots_);
-    mask_ = slots_.size() - 1;
-    for (const Slot& slot : old) {
-        if (slot.number == kNone) continue;
-        const WordKey key{slot.a, (slot.b & WordKey::kLong) ? WordKey::kLong : slot.b, {}};
-        size_t at = key.hash() & mask_;
-        while (slots_[at].number != kNone) at = (at + 1) & mask_;
-        slots_[at] = slot;
+    const size_t size = mask_ + 1;
+    Region memory(2 * size * sizeof(Slot));
+    Slot* const slots = reinterpret_cast<Slot*>(memory.data());
+    mask_ = 2 * size - 1;
+    for (size_t from = 0; from < size; ++from) {
+        const Slot& slot = this->slots()[from];
+        if (slot.number == 0) continue;
+        const uint64_t b = (slot.b & WordKey::kLong) ? WordKey::kLong : slot.b;
+        size_t at = WordKey::hash(slot.a, b) & mask_;
+        while (slots[at].number != 0) at = (at + 1) & mask_;
+        slots[at] = slot;
     }
+    memory_ = std::move(memory);
 }
 
 std::string_view WordTable::in_arena(const Slot& slot) const {

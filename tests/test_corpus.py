@@ -264,3 +264,17 @@ def test_split_keeps_groups_together() -> None:
 def test_arrays_that_do_not_fit(arrays: tuple[list[int], list[int]], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Corpus(arrays[0], arrays[1], ["a"])
+
+
+def test_fit_into_a_folder_is_a_saved_corpus(corpus: Corpus, tmp_path: Path) -> None:
+    found = make(keep_spans=True, sentences=True).fit_transform(TEXTS, folder=tmp_path / "a" / "b")
+    assert equal(found, corpus)
+    assert equal(Corpus.load(tmp_path / "a" / "b", mmap=True), corpus)
+    tokenizer = make().fit(TEXTS)
+    further = tokenizer.transform(TEXTS[::-1], folder=tmp_path / "a" / "b")
+    assert equal(Corpus.load(tmp_path / "a" / "b"), further)
+    (tmp_path / "lines.txt").write_text("Liver.\nNormal liver.\n", encoding="utf-8")
+    lines = make(normalize="NFC").fit_files([tmp_path / "lines.txt"], folder=tmp_path / "c")
+    assert lines.tokens.tolist() == [0, 1, 0]
+    with pytest.raises(CannotWriteError, match=r"lines\.txt"):
+        make().fit_transform(TEXTS, folder=tmp_path / "lines.txt")

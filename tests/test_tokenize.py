@@ -13,9 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import radfast._core as _core
-from radfast.errors import UsageError
+from radfast.errors import CannotWriteError, UsageError
 from radfast.kernels.tokenize import (
     DEFAULT_RULES,
+    Lines,
     PruneRules,
     Slices,
     TokenRules,
@@ -213,7 +214,7 @@ PRUNES = (
 
 
 @pytest.mark.parametrize("prune", PRUNES)
-@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("threads", [1, 2, 3, 8, 16])
 def test_threads_and_batches_change_nothing(prune: PruneRules, threads: int) -> None:
     rng = np.random.default_rng(0)
     letters = np.array(list("abcdefgh. "))
@@ -224,6 +225,62 @@ def test_threads_and_batches_change_nothing(prune: PruneRules, threads: int) -> 
     for batches in ([texts], [texts[:1], [], texts[1:500], texts[500:]]):
         found = tokenize(batches, rules, prune, keep_spans=True, sentences=DEFAULT_RULES, threads=threads)
         check_same(found, truth)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("prune", [PruneRules(), PruneRules(drop_top=2), PruneRules(drop_top=1000)])
+def test_a_folder_holds_the_same_arrays(prune: PruneRules, threads: int, tmp_path: Path) -> None:
+    texts = [f"Liver {n % 7} ok. Spleen é{n % 3}.\nNo mass {'x' * (n % 40)}" for n in range(4000)] + [""]
+    rules = TokenRules(min_length=1)
+    wanted = tokenize([texts], rules, prune, keep_spans=True, sentences=DEFAULT_RULES)
+    batches = [texts[:100], texts[100:101], texts[101:]]
+    found = tokenize(
+        batches, rules, prune, keep_spans=True, sentences=DEFAULT_RULES, threads=threads, folder=tmp_path
+    )
+    check_same(found, wanted)
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.npy" for name in ARRAYS[:5]}
+    for name in ARRAYS[:5]:
+        np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), getattr(wanted, name))
+    if len(wanted.tokens):
+        assert isinstance(found.tokens, np.memmap)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("last", [b"", b"no break", b"\n"])
+def test_lines_of_a_file_are_documents(threads: int, last: bytes, tmp_path: Path) -> None:
+    lines = [
+        b"Liver\r\n",
+        b"\n",
+        b"a\0b\n",
+        b"b" * 300_000 + b" mass\n",
+        *(b"No %d\n" % n for n in range(40_000)),
+    ]
+    (tmp_path / "texts.txt").write_bytes(b"".join(lines) + last)
+    batches = [Lines(str(tmp_path / "texts.txt"))]
+    rules = TokenRules(min_length=1)
+    truth = tokenize(batches, rules, keep_spans=True, backend="reference")
+    assert len(truth.indptr) - 1 == len(lines) + bool(last)
+    check_same(tokenize(batches, rules, keep_spans=True, threads=threads), truth)
+
+
+def test_files_that_fail_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        tokenize([Lines(str(tmp_path / "none.txt"))])
+    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+        tokenize([Lines(str(tmp_path))], threads=2)
+    with pytest.raises(CannotWriteError, match=r"cannot write .*nowhere"):
+        tokenize([["a"]], folder=tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="leave folder out"):
+        tokenize([["a"]], folder=tmp_path, backend="reference")
+
+
+def test_a_failing_source_ends_the_work() -> None:
+    def texts() -> Iterator[list[str]]:
+        yield ["liver"] * 1000
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        tokenize(texts(), threads=3)
 
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
@@ -252,7 +309,7 @@ def test_slices_read_the_buffer_in_place() -> None:
     found = tokenize([Slices(text, np.array([0, 5, 12, 12, 17]))], TokenRules(min_length=1))
     assert [found.vocabulary[number] for number in found.tokens] == ["liver", "spleen", "liver"]
     assert found.indptr.tolist() == [0, 1, 2, 2, 3]
-    with pytest.raises(ValueError, match="bounds"):
+    with pytest.raises(UsageError, match="bounds"):
         tokenize([Slices(text, np.array([0, 99]))])
 
 

@@ -254,16 +254,11 @@ class Corpus:
             If the folder cannot be written.
         """
         folder = Path(folder)
-        # The description goes last: a folder without it is no corpus.
-        try:
-            (folder / "corpus.json").unlink(missing_ok=True)
-        except OSError as error:
-            raise CannotWriteError(f"cannot write {folder}: {error.strerror}") from error
+        open_folder(folder)
         present = [name for name in _ARRAYS if getattr(self, name) is not None]
         for name in present:
             store.write_array(folder / f"{name}.npy", getattr(self, name))
-        store.write_json(folder / "vocabulary.json", self.vocabulary)
-        store.write_json(folder / "corpus.json", {"format": FORMAT, "arrays": present})
+        describe_folder(folder, present, self.vocabulary)
 
     @classmethod
     def load(cls, folder: str | Path, *, mmap: bool = False) -> Corpus:
@@ -299,6 +294,28 @@ class Corpus:
             if name not in _TYPES or array.dtype != _TYPES[name]:
                 raise UsageError(f"[Corpus.load] {folder}: {name} has type {array.dtype}")
         return cls(vocabulary=words, **arrays)
+
+
+def open_folder(folder: Path) -> None:
+    """Make `folder` ready for the arrays of a corpus.
+
+    Raises
+    ------
+    CannotWriteError
+        If the folder cannot be written.
+    """
+    # The description goes last: a folder without it is no corpus.
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "corpus.json").unlink(missing_ok=True)
+    except OSError as error:
+        raise CannotWriteError(f"cannot write {folder}: {error.strerror}") from error
+
+
+def describe_folder(folder: Path, arrays: Sequence[str], vocabulary: Sequence[str]) -> None:
+    """Make a folder that holds the named arrays a corpus."""
+    store.write_json(folder / "vocabulary.json", list(vocabulary))
+    store.write_json(folder / "corpus.json", {"format": FORMAT, "arrays": list(arrays)})
 
 
 def _check_pointer(name: str, pointer: npt.NDArray[np.int64], total: int) -> None:

@@ -15,7 +15,7 @@ import pyarrow.json
 import pyarrow.parquet as pq
 
 from radfast.errors import UsageError
-from radfast.kernels.tokenize import Slices
+from radfast.kernels.tokenize import Lines, Slices
 
 _DOCUMENTS = 16384
 _BLOCK = 32 << 20  # bytes read at a time
@@ -82,7 +82,7 @@ def _cast(array: Any) -> Any:
         raise UsageError(f"[Tokenizer] an Arrow array must hold strings, holds {array.type}") from error
 
 
-def read_texts(paths: Iterable[str | Path], column: str) -> Iterator[Sequence[str | bytes] | Slices]:
+def read_texts(paths: Iterable[str | Path], column: str) -> Iterator[Slices | Lines]:
     """Stream the texts of files: .parquet, .csv and .jsonl by a column, all others one document per line.
 
     Raises
@@ -102,7 +102,7 @@ def read_texts(paths: Iterable[str | Path], column: str) -> Iterator[Sequence[st
                 case ".jsonl" | ".ndjson":
                     yield from _read_jsonl(path, column)
                 case _:
-                    yield from _read_lines(path)
+                    yield Lines(str(path))
         except KeyError as error:
             raise UsageError(f"[Tokenizer.fit_files] {path} has no column {column!r}") from error
         except (pa.ArrowInvalid, OSError) as error:
@@ -145,7 +145,8 @@ def _read_jsonl(path: Path, column: str) -> Iterator[Slices]:
                 yield slice_arrow(chunk)
 
 
-def _read_lines(path: Path) -> Iterator[Slices]:
+def read_lines(path: Path) -> Iterator[Slices]:
+    """Stream the lines of a file, with their line breaks."""
     with path.open("rb") as file:
         for block in _read_blocks(file):
             ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 10) + 1

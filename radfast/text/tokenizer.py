@@ -16,9 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 from radfast.device import count_threads
 from radfast.errors import UsageError
 from radfast.kernels import tokenize
-from radfast.kernels.tokenize import DEFAULT_RULES, PruneRules, Slices, TokenRules, Tokens
-from radfast.text.corpus import Corpus
-from radfast.text.sources import batch_texts, read_texts
+from radfast.kernels.tokenize import DEFAULT_RULES, Lines, PruneRules, Slices, TokenRules, Tokens
+from radfast.text.corpus import Corpus, describe_folder, open_folder
+from radfast.text.sources import batch_texts, read_lines, read_texts
 
 _DEFAULTS: dict[str, Any] = {
     "lowercase": True,
@@ -146,11 +146,27 @@ class Tokenizer(BaseEstimator):  # type: ignore[misc]
         self._learn(batch_texts(texts))
         return self
 
-    def fit_transform(self, texts: Any, y: object = None) -> Corpus:
-        """Learn the vocabulary and return the corpus, in one pass over the texts; see `fit`."""
-        return self._learn(batch_texts(texts))
+    def fit_transform(self, texts: Any, y: object = None, *, folder: str | Path | None = None) -> Corpus:
+        """Learn the vocabulary and return the corpus, in one pass over the texts; see `fit`.
 
-    def fit_files(self, paths: Iterable[str | Path], *, column: str = "text") -> Corpus:
+        Parameters
+        ----------
+        texts, y
+            As for `fit`.
+        folder : path, optional
+            Where the corpus is saved as it is made, as by `Corpus.save`; what is returned is mapped from
+            there, so that memory does not grow with the texts.
+
+        Raises
+        ------
+        CannotWriteError
+            If the folder cannot be written.
+        """
+        return self._learn(batch_texts(texts), folder)
+
+    def fit_files(
+        self, paths: Iterable[str | Path], *, column: str = "text", folder: str | Path | None = None
+    ) -> Corpus:
         """Learn from files, which are streamed, and return the corpus.
 
         Parameters
@@ -159,48 +175,61 @@ class Tokenizer(BaseEstimator):  # type: ignore[misc]
             .parquet, .csv and .jsonl files, whose `column` is taken; all others hold one document per line.
         column : str
             Name of the text column.
+        folder : path, optional
+            As for `fit_transform`.
 
         Raises
         ------
         UsageError
             If a file is missing or broken, or has no such column.
+        CannotWriteError
+            If the folder cannot be written.
         """
-        return self._learn(read_texts(paths, column))
+        return self._learn(read_texts(paths, column), folder)
 
-    def transform(self, texts: Any) -> Corpus:
-        """Return the corpus of further texts over the learned vocabulary; other words are dropped."""
+    def transform(self, texts: Any, *, folder: str | Path | None = None) -> Corpus:
+        """Return the corpus of further texts over the learned vocabulary; other words are dropped.
+
+        `folder` is that of `fit_transform`.
+        """
         check_is_fitted(self, "vocabulary_")
         rules, _ = self._rules()
-        return self._corpus(self._tokenize(batch_texts(texts), rules, PruneRules(), self.vocabulary_))
+        found = self._tokenize(batch_texts(texts), rules, PruneRules(), self.vocabulary_, folder)
+        return self._corpus(found, folder)
 
     def get_feature_names_out(self, input_features: object = None) -> Any:
         """Return the words as an array of str (V,)."""
         check_is_fitted(self, "vocabulary_")
         return np.asarray(self.vocabulary_, dtype=object)
 
-    def _learn(self, batches: Iterator[Sequence[str | bytes] | Slices]) -> Corpus:
+    def _learn(
+        self, batches: Iterator[Sequence[str | bytes] | Slices | Lines], folder: str | Path | None = None
+    ) -> Corpus:
         rules, prune = self._rules()
-        found = self._tokenize(batches, rules, prune, None)
+        found = self._tokenize(batches, rules, prune, None, folder)
         self.vocabulary_ = found.vocabulary
         self.counts_ = found.counts
         self.document_counts_ = found.document_counts
         self.n_documents_ = len(found.indptr) - 1
         self.n_invalid_ = found.n_invalid
-        return self._corpus(found)
+        return self._corpus(found, folder)
 
     def _tokenize(
         self,
-        batches: Iterator[Sequence[str | bytes] | Slices],
+        batches: Iterator[Sequence[str | bytes] | Slices | Lines],
         rules: TokenRules,
         prune: PruneRules,
         vocabulary: list[str] | None,
+        folder: str | Path | None,
     ) -> Tokens:
         if self.normalize == "NFC":
             if self.keep_spans:
                 raise UsageError("[Tokenizer] spans cannot be kept with normalize='NFC': the text changes")
-            batches = map(_compose, batches)
+            batches = _compose_all(batches)
         elif self.normalize is not None:
             raise UsageError(f"[Tokenizer] normalize must be 'NFC' or None, is {self.normalize!r}")
+        if folder is not None:
+            open_folder(Path(folder))
         return tokenize.tokenize(
             batches,
             rules,
@@ -209,9 +238,17 @@ class Tokenizer(BaseEstimator):  # type: ignore[misc]
             keep_spans=self.keep_spans,
             sentences=DEFAULT_RULES if self.sentences else None,
             threads=count_threads(self.threads),
+            folder=None if folder is None else Path(folder),
         )
 
-    def _corpus(self, found: Tokens) -> Corpus:
+    def _corpus(self, found: Tokens, folder: str | Path | None) -> Corpus:
+        if folder is not None:
+            names = ["indptr", "tokens", "spans", "sentences", "sentence_indptr"]
+            describe_folder(
+                Path(folder),
+                [name for name in names if getattr(found, name) is not None],
+                self.vocabulary_,
+            )
         return Corpus(
             found.indptr, found.tokens, self.vocabulary_, found.spans, found.sentences, found.sentence_indptr
         )
@@ -256,6 +293,13 @@ def _check_df(name: str, value: int | float) -> int | float:
     if value < 0 or (isinstance(value, float) and value > 1):
         raise UsageError(f"[Tokenizer] {name} must be a number of documents or a share up to 1.0, is {value}")
     return value
+
+
+def _compose_all(
+    batches: Iterable[Sequence[str | bytes] | Slices | Lines],
+) -> Iterator[Sequence[str | bytes]]:
+    for batch in batches:
+        yield from map(_compose, read_lines(Path(batch.path)) if isinstance(batch, Lines) else [batch])
 
 
 def _compose(batch: Sequence[str | bytes] | Slices) -> Sequence[str | bytes]:

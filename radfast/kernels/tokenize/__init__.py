@@ -30,6 +30,7 @@ ends; together they cover every byte that is not white space. A text of white sp
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -37,10 +38,11 @@ import numpy.typing as npt
 from radfast.errors import UsageError
 from radfast.kernels.tokenize import cpu, reference
 from radfast.kernels.tokenize.rules import DEFAULT_RULES, PruneRules, SentenceRules, TokenRules
-from radfast.kernels.tokenize.tokens import Slices, Tokens
+from radfast.kernels.tokenize.tokens import Lines, Slices, Tokens
 
 __all__ = [
     "DEFAULT_RULES",
+    "Lines",
     "PruneRules",
     "SentenceRules",
     "Slices",
@@ -55,7 +57,7 @@ _KEEPS = ("keep", "drop", "mask")
 
 
 def tokenize(
-    batches: Iterable[Sequence[str | bytes] | Slices],
+    batches: Iterable[Sequence[str | bytes] | Slices | Lines],
     rules: TokenRules | None = None,
     prune: PruneRules | None = None,
     *,
@@ -63,14 +65,16 @@ def tokenize(
     keep_spans: bool = False,
     sentences: SentenceRules | None = None,
     threads: int = 1,
+    folder: Path | None = None,
     backend: str = "cpu",
 ) -> Tokens:
     """Turn texts into word numbers.
 
     Parameters
     ----------
-    batches : iterable of lists of str or bytes, or of Slices
-        D texts in all. Batches of some MB keep all threads at work.
+    batches : iterable of lists of str or bytes, of Slices, or of Lines
+        D texts in all. Batches of some MB keep all threads at work, and the next one is asked for while they
+        work. The lines of a file are read by the threads.
     rules : TokenRules, optional
         What a token is.
     prune : PruneRules, optional
@@ -83,6 +87,9 @@ def tokenize(
         Keep sentence ends.
     threads : int
         At least 1.
+    folder : path, optional
+        An existing folder: the arrays are written there as <name>.npy while they are made, and mapped, so
+        that memory holds the words and some MB. Only backend "cpu".
     backend : str
         "cpu", or "reference": plain Python, for checks.
 
@@ -93,7 +100,10 @@ def tokenize(
     Raises
     ------
     UsageError
-        If a rule has an unknown value, a text is neither str nor bytes, or a vocabulary holds a word twice.
+        If a rule has an unknown value, a text is neither str nor bytes or has 2**32 - 1 bytes or more, or a
+        vocabulary holds a word twice, or a file of Lines cannot be read.
+    CannotWriteError
+        If `folder` cannot be written.
     """
     rules, prune = rules or TokenRules(), prune or PruneRules()
     for name, value, allowed in (
@@ -111,9 +121,11 @@ def tokenize(
         raise UsageError("[tokenize] vocabulary must hold each word once")
     match backend:
         case "cpu":
-            return cpu.tokenize(batches, rules, prune, vocabulary, keep_spans, sentences, threads)
-        case "reference":
+            return cpu.tokenize(batches, rules, prune, vocabulary, keep_spans, sentences, threads, folder)
+        case "reference" if folder is None:
             return reference.tokenize(batches, rules, prune, vocabulary, keep_spans, sentences)
+        case "reference":
+            raise UsageError("[tokenize] backend 'reference' keeps its arrays in memory: leave folder out")
     raise UsageError(f"[tokenize] backend '{backend}' does not exist: choose from cpu, reference")
 
 

@@ -12,12 +12,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
 from radfast.kernels.tokenize import cpu
 from radfast.kernels.tokenize.rules import UNITS, PruneRules, SentenceRules, TokenRules
-from radfast.kernels.tokenize.tokens import Slices, Tokens
+from radfast.kernels.tokenize.tokens import Lines, Slices, Tokens
 
 _NUMERIC = re.compile(r"(?=[0-9])(?:[0-9]|[-/.,':]|(?<=[0-9])x(?=[0-9]))*(?<=[0-9])([a-z]*)")
 _DATE = re.compile(
@@ -165,7 +166,7 @@ def learn(documents: Sequence[Sequence[str]], prune: PruneRules) -> tuple[list[s
 
 
 def tokenize(
-    batches: Iterable[Sequence[str | bytes] | Slices],
+    batches: Iterable[Sequence[str | bytes] | Slices | Lines],
     rules: TokenRules,
     prune: PruneRules,
     vocabulary: Sequence[str] | None,
@@ -178,6 +179,9 @@ def tokenize(
         if isinstance(batch, Slices):
             data, bounds = bytes(batch.data), batch.bounds.tolist()
             texts += [data[a:b] for a, b in pairwise(bounds)]
+        elif isinstance(batch, Lines):
+            with Path(batch.path).open("rb") as file:
+                texts += file
         else:
             texts += [
                 text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text for text in batch

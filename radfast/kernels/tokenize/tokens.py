@@ -18,6 +18,13 @@ class Slices(NamedTuple):
     bounds: npt.NDArray[np.int64]
 
 
+class Lines(NamedTuple):
+    """A file with one text per line; the line break belongs to its text."""
+
+    #: str
+    path: str
+
+
 @dataclass(frozen=True)
 class Tokens:
     """A tokenized batch.

@@ -1,0 +1,112 @@
+#include "tokenize_positions.h"
+
+#include <bit>
+
+#include "cpu.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define RADFAST_X86 1
+#include <immintrin.h>
+#endif
+
+namespace radfast {
+
+namespace {
+
+size_t flatten_portable(const uint64_t* masks, size_t blocks, uint32_t base, uint32_t* out) {
+    uint32_t* const begin = out;
+    for (size_t block = 0; block < blocks; ++block, base += 64) {
+        for (uint64_t bits = masks[block]; bits; bits &= bits - 1) {
+            *out++ = base + static_cast<uint32_t>(std::countr_zero(bits));
+        }
+    }
+    return static_cast<size_t>(out - begin);
+}
+
+size_t drop_short_portable(const uint32_t* starts, const uint32_t* ends, size_t count, uint32_t shortest,
+                           uint32_t* first, uint32_t* length) {
+    size_t found = 0;
+    for (size_t i = 0; i < count; ++i) {
+        const uint32_t start = starts[i], bytes = ends[i] - start;
+        first[found] = start;
+        length[found] = bytes;
+        found += bytes >= shortest;
+    }
+    return found;
+}
+
+#ifdef RADFAST_X86
+
+// Twelve at a time: a block of usual text holds about ten tokens, so the loop is seldom mispredicted.
+__attribute__((target("avx2,bmi,popcnt"))) size_t flatten_avx2(const uint64_t* masks, size_t blocks,
+                                                               uint32_t base, uint32_t* out) {
+    uint32_t* const begin = out;
+    for (size_t block = 0; block < blocks; ++block, base += 64) {
+        uint64_t bits = masks[block];
+        uint32_t* const next = out + _mm_popcnt_u64(bits);
+        do {
+            for (int i = 0; i < 12; ++i) {
+                out[i] = base + static_cast<uint32_t>(_tzcnt_u64(bits));
+                bits = _blsr_u64(bits);
+            }
+            out += 12;
+        } while (bits);
+        out = next;
+    }
+    return static_cast<size_t>(out - begin);
+}
+
+#define RADFAST_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,popcnt")))
+
+RADFAST_AVX512 size_t flatten_avx512(const uint64_t* masks, size_t blocks, uint32_t base, uint32_t* out) {
+    uint32_t* const begin = out;
+    const __m512i ramp = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    __m512i at = _mm512_add_epi32(ramp, _mm512_set1_epi32(static_cast<int>(base)));
+    const __m512i step = _mm512_set1_epi32(16);
+    for (size_t block = 0; block < blocks; ++block) {
+        const uint64_t bits = masks[block];
+        for (unsigned part = 0; part < 64; part += 16) {
+            const auto quarter = static_cast<__mmask16>(bits >> part);
+            _mm512_storeu_si512(out, _mm512_maskz_compress_epi32(quarter, at));
+            out += _mm_popcnt_u32(quarter);
+            at = _mm512_add_epi32(at, step);
+        }
+    }
+    return static_cast<size_t>(out - begin);
+}
+
+RADFAST_AVX512 size_t drop_short_avx512(const uint32_t* starts, const uint32_t* ends, size_t count,
+                                        uint32_t shortest, uint32_t* first, uint32_t* length) {
+    const __m512i least = _mm512_set1_epi32(static_cast<int>(shortest));
+    size_t found = 0;
+    for (size_t i = 0; i < count; i += 16) {
+        const __mmask16 live = count - i >= 16 ? 0xFFFF : static_cast<__mmask16>((1U << (count - i)) - 1);
+        const __m512i start = _mm512_maskz_loadu_epi32(live, starts + i);
+        const __m512i bytes = _mm512_sub_epi32(_mm512_maskz_loadu_epi32(live, ends + i), start);
+        const __mmask16 stay = _mm512_mask_cmpge_epu32_mask(live, bytes, least);
+        _mm512_storeu_si512(first + found, _mm512_maskz_compress_epi32(stay, start));
+        _mm512_storeu_si512(length + found, _mm512_maskz_compress_epi32(stay, bytes));
+        found += static_cast<size_t>(_mm_popcnt_u32(stay));
+    }
+    return found;
+}
+
+#endif
+
+}  // namespace
+
+Positions choose_positions() {
+#ifdef RADFAST_X86
+    switch (current_simd()) {
+        case Simd::avx512:
+            return {flatten_avx512, drop_short_avx512};
+        case Simd::avx2:
+            return {flatten_avx2, drop_short_portable};
+        default:
+            break;
+    }
+#endif
+    return {flatten_portable, drop_short_portable};
+}
+
+}  // namespace radfast
