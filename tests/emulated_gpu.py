@@ -23,8 +23,22 @@ ROOT = Path(__file__).parents[1]
 _FLAGS = ("-std=c++20", "-O2", "-fPIC", "-shared", "-mfma", "-ffp-contract=off", "-U_FORTIFY_SOURCE", "-w")
 
 
+_GUARD = 256  # bytes of junk on either side of an array, which no kernel may change
+_JUNK = 0xA5
+
+
 class DeviceArray(np.ndarray):
-    """An array that says it lies on a GPU."""
+    """An array that says it lies on a GPU, between guards."""
+
+    guarded: np.ndarray | None = None
+
+    def __array_finalize__(self, other: Any) -> None:
+        self.guarded = getattr(other, "guarded", None)
+
+    def check_guards(self) -> bool:
+        return self.guarded is not None and bool(
+            (self.guarded[:_GUARD] == _JUNK).all() and (self.guarded[-_GUARD:] == _JUNK).all()
+        )
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -54,21 +68,36 @@ class EmulatedModule:
     def get_function(self, name: str) -> Any:
         launch = getattr(self._library, f"launch_{name}")
 
+        kinds = ctypes.c_char_p.in_dll(self._library, f"kinds_{name}").value
+        assert kinds is not None
+
         def function(grid: tuple[int, int], block: tuple[int, int], arguments: Any, shared_mem: int) -> None:
             assert shared_mem <= SHARED
             assert function.max_dynamic_shared_size_bytes >= shared_mem or shared_mem <= 48 << 10
+            assert len(arguments) == len(kinds)
             kept = []
-            for value in arguments:
-                if value is None or isinstance(value, np.ndarray):
-                    if value is not None:
-                        assert isinstance(value, DeviceArray), f"{name} was given an array of the host"
-                        assert value.flags.c_contiguous
-                    kept.append(ctypes.c_void_p(None if value is None else value.ctypes.data))
+            for kind, value in zip(kinds.decode(), arguments, strict=True):
+                if isinstance(value, np.ndarray):
+                    assert isinstance(value, DeviceArray), f"{name} was given an array of the host"
+                    assert kind == "p"
+                    assert value.check_guards()
+                    kept.append(ctypes.c_void_p(value.ctypes.data))
                 else:
                     assert isinstance(value, np.generic), f"{name} was given a {type(value)}"
+                    # A null pointer is a number of 8 bytes, as CuPy passes it.
+                    wanted = "Q" if kind == "p" else kind
+                    assert value.dtype.char.replace("L", "Q").replace("l", "q") == wanted, (
+                        name,
+                        value.dtype,
+                        kind,
+                    )
                     kept.append(ctypes.create_string_buffer(value.tobytes(), value.nbytes))
             pointers = (ctypes.c_void_p * len(kept))(*(ctypes.addressof(one) for one in kept))
             launch((ctypes.c_uint * 2)(*grid), (ctypes.c_uint * 2)(*block), pointers)
+            for value in arguments:
+                assert not isinstance(value, DeviceArray) or value.check_guards(), (
+                    f"{name} wrote past an array"
+                )
 
         function.max_dynamic_shared_size_bytes = 0  # type: ignore[attr-defined]
         return function
@@ -119,16 +148,24 @@ SHARED = 227 << 10
 
 def junk(shape: Any, dtype: Any = np.float64) -> DeviceArray:
     """Return what cupy.empty gives: anything."""
-    array = np.empty(shape, dtype)
-    array.reshape(-1).view(np.uint8)[...] = 0xA5
-    return array.view(DeviceArray)
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    # A guard is 256 bytes so that arrays are aligned as CuPy's are.
+    memory = np.full(size + 4 * _GUARD, _JUNK, np.uint8)
+    skipped = -memory.ctypes.data % _GUARD
+    guarded = memory[skipped : skipped + size + 2 * _GUARD]
+    array = guarded[_GUARD : _GUARD + size].view(dtype).reshape(shape).view(DeviceArray)
+    array.guarded = guarded
+    return array
 
 
 def _of_gpu(function: Any) -> Any:
     """Make a NumPy function return arrays of the GPU."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        return np.ascontiguousarray(function(*args, **kwargs)).view(DeviceArray)
+        made = np.asarray(function(*args, **kwargs))
+        array = junk(made.shape, made.dtype)
+        array[...] = made
+        return array
 
     return call
 
@@ -153,10 +190,7 @@ class EmulatedCupy(SimpleNamespace):
     """
 
     def __init__(self, libraries: dict[str, ctypes.CDLL], processors: int = 2) -> None:
-        facts = {
-            "MaxSharedMemoryPerBlockOptin": SHARED, "MultiProcessorCount": processors,
-            "ComputeCapabilityMajor": 9, "ComputeCapabilityMinor": 0,
-        }  # fmt: skip
+        facts = {"shared": SHARED, "processors": processors}
         self.free = 1 << 30
         self.facts = facts
 
@@ -166,7 +200,7 @@ class EmulatedCupy(SimpleNamespace):
         super().__init__(
             ndarray=DeviceArray,
             RawModule=raw_module,
-            asarray=_of_gpu(lambda a, dtype=None: a if isinstance(a, DeviceArray) else np.array(a, dtype)),
+            asarray=lambda a: a if isinstance(a, DeviceArray) else _of_gpu(np.array)(a),
             asnumpy=lambda a: np.array(a).view(np.ndarray),
             empty=junk,
             zeros=_of_gpu(np.zeros),
@@ -174,8 +208,14 @@ class EmulatedCupy(SimpleNamespace):
             ascontiguousarray=_of_gpu(np.ascontiguousarray),
             argsort=_of_gpu(lambda a: np.argsort(a, kind="stable")),
             cuda=SimpleNamespace(
-                Device=lambda device=0: SimpleNamespace(attributes=facts),
+                Device=lambda device=0: SimpleNamespace(compute_capability="90"),
                 nvrtc=EmulatedCompiler(),
-                runtime=SimpleNamespace(getDevice=lambda: 0, memGetInfo=lambda: (self.free, self.free)),
+                runtime=SimpleNamespace(
+                    getDevice=lambda: 0,
+                    memGetInfo=lambda: (self.free, self.free),
+                    deviceGetAttribute=lambda name, device: facts[name],
+                    cudaDevAttrMaxSharedMemoryPerBlockOptin="shared",
+                    cudaDevAttrMultiProcessorCount="processors",
+                ),
             ),
         )

@@ -79,7 +79,7 @@ def test_emulated_kernels_give_the_bits_of_the_cpu(
 )
 def test_every_layout_of_shared_memory(emulated: EmulatedCupy, shared: int, depth: int) -> None:
     # H200, A100, a consumer GPU; queries too wide to stay.
-    emulated.facts["MaxSharedMemoryPerBlockOptin"] = shared
+    emulated.facts["shared"] = shared
     assert_same(draw((40, depth), 1), draw((520, depth), 2), 10)
 
 

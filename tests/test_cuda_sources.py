@@ -12,8 +12,9 @@ from pathlib import Path
 import emulated_gpu
 import pytest
 
+from radfast import device
 from radfast.errors import RadfastError, UsageError
-from radfast.kernels import on_gpu
+from radfast.kernels import gibbs, on_gpu
 
 ROOT = Path(__file__).parents[1]
 KERNELS = sorted(path.stem for path in (ROOT / "csrc").glob("*.cu"))
@@ -81,9 +82,6 @@ def test_the_loader_leaves_no_include(kernel: str) -> None:
 
 
 def test_a_missing_gpu_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from radfast import device
-    from radfast.kernels import gibbs
-
     monkeypatch.setattr(device, "why_not", lambda backend: "no GPU today" if backend == "cuda" else None)
     chain = gibbs.start([0, 1], [0], 2, n_rows=1, alpha=0.1, eta=0.1)
     with pytest.raises(UsageError, match=r"\[gibbs\] backend 'cuda' cannot run: no GPU today"):
@@ -113,3 +111,12 @@ def test_machine_code_is_compiled_once_and_kept(monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(RadfastError, match=r"\[gibbs.cu\] does not compile: line 3: no such name"):
         on_gpu.compile_kernels("gibbs")
     on_gpu.forget()
+
+
+def test_gpu_check_says_why_it_measures_nothing() -> None:
+    if (reason := device.why_not("cuda")) is None:
+        pytest.skip("there is a GPU: make gpu-check measures it")
+    command = [sys.executable, "-m", "bench.gpu_check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip() == f"gpu-check: nothing was run: {reason}"

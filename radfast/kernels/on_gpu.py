@@ -45,11 +45,11 @@ class Limits:
 
 @cache
 def _limits_of(device: int) -> Limits:
-    facts = cupy().cuda.Device(device).attributes
+    runtime = cupy().cuda.runtime
     return Limits(
-        facts["MaxSharedMemoryPerBlockOptin"],
-        facts["MultiProcessorCount"],
-        10 * facts["ComputeCapabilityMajor"] + facts["ComputeCapabilityMinor"],
+        runtime.deviceGetAttribute(runtime.cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+        runtime.deviceGetAttribute(runtime.cudaDevAttrMultiProcessorCount, device),
+        int(cupy().cuda.Device(device).compute_capability),
     )
 
 

@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -170,13 +171,27 @@ void launch_kernel(void (*kernel)(A...), const unsigned* grid, const unsigned* b
     launch([=] { call(kernel, arguments, std::index_sequence_for<A...>{}); }, grid, block);
 }
 
+// One letter per argument, as NumPy names its types; p for pointers.
+template <typename T>
+constexpr char kind_of() {
+    if (std::is_pointer_v<T>) return 'p';
+    if (std::is_floating_point_v<T>) return sizeof(T) == 4 ? 'f' : 'd';
+    return sizeof(T) == 8 ? (std::is_signed_v<T> ? 'q' : 'Q') : (std::is_signed_v<T> ? 'i' : 'I');
+}
+template <typename... A>
+const char* kinds_of(void (*)(A...)) {
+    static const char kinds[] = {kind_of<A>()..., 0};
+    return kinds;
+}
+
 }  // namespace on_host
 
 #define RADFAST_ARENA(name) unsigned char* name = on_host::arena
 #define RADFAST_EXPORT(name)                                                                       \
     extern "C" void launch_##name(const unsigned* grid, const unsigned* block, void** arguments) { \
         on_host::launch_kernel(name, grid, block, arguments);                                      \
-    }
+    }                                                                                              \
+    extern "C" const char* kinds_##name = on_host::kinds_of(name);
 extern "C" void set_falling(int yes) { on_host::falling = yes; }
 
 inline void __syncthreads() { on_host::wait(on_host::State::at_block); }
