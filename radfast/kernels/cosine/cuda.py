@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -103,8 +104,9 @@ def cosine_topk(
     scores = cp.full((n_queries, k), -np.inf, np.float32)
     ids = cp.full((n_queries, k), -1, np.int32)
     search = _Search(keys, min(k, max(n_keys, 1)), candidates)
-    for first in range(0, n_queries, search.chunk):
-        last = min(first + search.chunk, n_queries)
+    n_chunks = -(-n_queries // search.chunk)
+    edges = [n_queries * i // max(n_chunks, 1) for i in range(n_chunks + 1)]
+    for first, last in pairwise(edges):
         search.run(queries[first:last], first, scores[first:last], ids[first:last])
     return _hand_back(scores, like), _hand_back(ids, like)
 
@@ -141,8 +143,8 @@ class _Search:
         self.keys, self.half_keys, _ = self._prepare(keys, 0, looked_at, 1, self.largest_loss)
         self.keep = 128 if k <= _MOST_TENSOR_K // 2 else 256
         self.exact_keep = max(64, _power_of_two(2 * k))
-        of_query = 8 * max(_MOST_OFFERS, self.exact_keep) // 4 + 6 * self.features
-        self.chunk = max(_TILE * 8, _CHUNK_BYTES // of_query)
+        capacity = self.keep + _TENSOR_KEYS if self.tensor else self.exact_keep + _EXACT_KEYS
+        self.chunk = max(8 * _TILE, _CHUNK_BYTES // (8 * capacity + 6 * self.features))
 
     def _mark_keys(self) -> Any:
         assert self.candidates is not None
