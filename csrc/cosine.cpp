@@ -13,7 +13,7 @@ namespace radfast::cosine {
 namespace {
 
 // Packed queries, and the best of their searches: together less than the 50 MB allowed beside the data.
-constexpr std::int64_t kQueryBytes = 22 << 20;
+constexpr std::int64_t kQueryBytes = 12 << 20;
 constexpr std::int64_t kBestBytes = 16 << 20;
 // More threads than this many multiply-adds each would only wait for one another.
 constexpr double kWorkPerThread = 2e6;
@@ -134,6 +134,7 @@ class Dense {
             const int rows = static_cast<int>(std::min<std::int64_t>(engine_.rows, to - q));
             const float* panel = packed_queries_.get() + q / engine_.rows * query_panel_;
             const float* keys = packed;
+            best.prefetch(q + engine_.rows, engine_.rows);
             for (std::int64_t n = 0; n < nk; n += engine_.columns, keys += key_panel_) {
                 const float* ahead = panel + query_panel_;
                 if (n + engine_.columns < nk || q + engine_.rows >= to) {

@@ -12,8 +12,10 @@
 namespace radfast::cosine {
 namespace {
 
+#define RADFAST_INLINE inline __attribute__((always_inline))
+
 // One body; gcc makes vectors of it for each set.
-inline __attribute__((always_inline)) float find_floor(const float* scores, std::int64_t keys, int k) {
+RADFAST_INLINE float find_floor(const float* scores, std::int64_t keys, int k) {
     constexpr int kClasses = 16;
     constexpr float kLowest = -std::numeric_limits<float>::infinity();
     if (k > kClasses || keys < 2 * kClasses) return kLowest;
@@ -24,6 +26,7 @@ inline __attribute__((always_inline)) float find_floor(const float* scores, std:
         for (int c = 0; c < kClasses; ++c) most[c] = scores[n + c] > most[c] ? scores[n + c] : most[c];
     }
     for (int c = 0; n + c < keys; ++c) most[c] = std::max(most[c], scores[n + c]);
+    if (k == 1) return std::nextafterf(*std::max_element(most, most + kClasses), kLowest);
     // Those that fewer than k others exceed are the k largest.
     int larger[kClasses] = {};
     for (int r = 0; r < kClasses; ++r) {
@@ -34,9 +37,61 @@ inline __attribute__((always_inline)) float find_floor(const float* scores, std:
     return std::nextafterf(floor, kLowest);
 }
 
+template <int rows>
+RADFAST_INLINE void follow_some(const float* unit, const float* const* from, const float* factors,
+                                std::int64_t depth, bool fused, float* sums) {
+    constexpr std::int64_t kPart = 64;
+    float part[rows][kPart];
+    for (int r = 0; r < rows; ++r) sums[r] = 0;
+    for (std::int64_t start = 0; start < depth; start += kPart) {
+        const std::int64_t here = depth - start < kPart ? depth - start : kPart;
+        for (int r = 0; r < rows; ++r) {
+            for (std::int64_t d = 0; d < here; ++d) part[r][d] = from[r][start + d] * factors[r];
+        }
+        for (std::int64_t d = 0; d < here; ++d) {
+            const float x = unit[start + d];
+            for (int r = 0; r < rows; ++r)
+                sums[r] = fused ? __builtin_fmaf(x, part[r][d], sums[r]) : sums[r] + x * part[r][d];
+        }
+    }
+}
+
+RADFAST_INLINE void follow_chains(const float* unit, const Rows& rows, const float* scales,
+                                  const std::int32_t* ids, std::int64_t count, std::int64_t depth, bool fused,
+                                  float* scores) {
+    constexpr int kMany = 8, kFew = 4;  // chains that run side by side: each waits for its own last sum
+    for (std::int64_t i = 0; i < count;) {
+        const float* from[kMany];
+        float factors[kMany], sums[kMany];
+        for (int r = 0; r < kMany; ++r) {
+            const std::int32_t id = ids[std::min(i + r, count - 1)];
+            from[r] = rows.data + id * rows.stride;
+            factors[r] = scales[id];
+        }
+        const bool many = count - i > kFew;
+        if (many) {
+            follow_some<kMany>(unit, from, factors, depth, fused, sums);
+        } else {
+            follow_some<kFew>(unit, from, factors, depth, fused, sums);
+        }
+        for (int r = 0; r < (many ? kMany : kFew) && i < count; ++r) scores[i++] = sums[r];
+    }
+}
+
+void chain_portable(const float* unit, const Rows& rows, const float* scales, const std::int32_t* ids,
+                    std::int64_t count, std::int64_t depth, float* scores) {
+    follow_chains(unit, rows, scales, ids, count, depth, false, scores);
+}
+
 float floor_portable(const float* scores, std::int64_t keys, int k) { return find_floor(scores, keys, k); }
 
 #if defined(__x86_64__) && defined(__GNUC__)
+__attribute__((target("avx2,fma"))) void chain_fused(const float* unit, const Rows& rows, const float* scales,
+                                                     const std::int32_t* ids, std::int64_t count,
+                                                     std::int64_t depth, float* scores) {
+    follow_chains(unit, rows, scales, ids, count, depth, true, scores);
+}
+
 __attribute__((target("avx2,fma"))) float floor_avx2(const float* scores, std::int64_t keys, int k) {
     return find_floor(scores, keys, k);
 }
@@ -58,6 +113,15 @@ Floor floor_for(Simd simd) {
     (void)simd;
 #endif
     return floor_portable;
+}
+
+Chain chain_for(Simd simd) {
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (simd != Simd::portable) return chain_fused;
+#else
+    (void)simd;
+#endif
+    return chain_portable;
 }
 
 std::int64_t near_bytes() {
@@ -124,6 +188,17 @@ std::int64_t Packer::pack(const Rows& rows, const float* scales, const std::int3
     return bad;
 }
 
+int Packer::unit(const float* row, float* dst) {
+    float scale = scale_of(engine_, row, depth_);
+    const bool bad = std::isnan(scale);
+    if (scale == kSpecial) {
+        row = divide(row, 0);
+        scale = 1.0f;
+    }
+    for (std::int64_t d = 0; d < depth_; ++d) dst[d] = bad ? 0.0f : row[d] * scale;
+    return bad ? -1 : 0;
+}
+
 const float* Packer::divide(const float* row, int lane) {
     float* copy =
         special_.reserve(static_cast<std::size_t>(gemm::kMaxColumns) * depth_) + std::int64_t{lane} * depth_;
@@ -136,7 +211,10 @@ void offer_tile(const gemm::Engine& engine, const float* tile, const std::uint32
                 int valid, const std::int32_t* ids, std::int64_t first, std::int64_t first_query,
                 BestK& best) {
     const std::uint32_t keep = valid >= 32 ? 0xffffffffu : (1u << valid) - 1;
-    for (int i = 0; i < rows; ++i) {
+    std::uint32_t hit = 0;
+    for (int i = 0; i < rows; ++i) hit |= std::uint32_t{(masks[i] & keep) != 0} << i;
+    for (; hit; hit &= hit - 1) {
+        const int i = std::countr_zero(hit);
         for (std::uint32_t mask = masks[i] & keep; mask; mask &= mask - 1) {
             const int j = std::countr_zero(mask);
             const std::int32_t id = ids ? ids[j] : static_cast<std::int32_t>(first + j);

@@ -60,6 +60,9 @@ class Packer {
     std::int64_t pack(const Rows& rows, const float* scales, const std::int32_t* ids, std::int64_t first,
                       std::int64_t count, int width, float* dst);
 
+    // Writes one row as a unit vector; returns 0, or -1 and zeros when it is not finite.
+    int unit(const float* row, float* dst);
+
   private:
     const float* divide(const float* row, int lane);
 
@@ -78,6 +81,12 @@ void offer_tile(const gemm::Engine& engine, const float* tile, const std::uint32
 // large for such a bound. How: the k-th largest of the maxima of 16 disjoint classes of keys is reached by k.
 using Floor = float (*)(const float* scores, std::int64_t keys, int k);
 Floor floor_for(Simd simd);
+
+// scores[i] of a unit query with the rows named by ids, each the chain of gemm.h: for few rows, without
+// panels. No scale may be kSpecial or NaN.
+using Chain = void (*)(const float* unit, const Rows& rows, const float* scales, const std::int32_t* ids,
+                       std::int64_t count, std::int64_t depth, float* scores);
+Chain chain_for(Simd simd);
 
 // Runs work(thread) on `threads` threads, this one among them; the first exception is thrown on.
 void run_team(int threads, const std::function<void(int)>& work);
