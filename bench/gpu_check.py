@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import radfast as rf
 from radfast.device import why_not
@@ -54,6 +55,12 @@ def measure_machine() -> dict[str, float]:
     for name, matrix in (("float16", left.astype(np.float16)), ("float32", left)):
         milliseconds = time_on_gpu(lambda matrix=matrix: cp.matmul(matrix, matrix))  # type: ignore[misc]
         found[f"matmul_{name}_TFLOP_s"] = 2 * side**3 / milliseconds / 1e9
+    if torch.cuda.is_available():
+        torch.backends.cuda.matmul.allow_tf32 = True
+        same = torch.from_dlpack(left)  # type: ignore[attr-defined]
+        for name, tensor in (("tf32", same), ("bfloat16", same.bfloat16())):
+            milliseconds = time_on_gpu(lambda tensor=tensor: tensor @ tensor)  # type: ignore[misc]
+            found[f"matmul_{name}_TFLOP_s"] = 2 * side**3 / milliseconds / 1e9
     return found
 
 
@@ -92,14 +99,12 @@ def measure_dense(
     ours = time_on_gpu(lambda: rf.cosine_topk(q, n, k))
     rate = 2 * queries * keys * features / ours / 1e9
     found = {"queries": queries, "keys": keys, "features": features, "k": k, "ms": ours, "TFLOP_s": rate}
-    found["share_of_float16_matmul"] = rate / machine["matmul_float16_TFLOP_s"]
-    return {**found, **compare_torch(q, n, k)}
+    shares = {f"share_of_{name[:-8]}": rate / peak for name, peak in machine.items() if "matmul" in name}
+    return {**found, **shares, **compare_torch(q, n, k)}
 
 
 def compare_torch(q: Any, n: Any, k: int) -> dict[str, Any]:
     """Return torch's times over ours, for products in TF32 and in bfloat16: median of pair ratios."""
-    import torch
-
     if not torch.cuda.is_available():
         return {"torch": "this torch has no CUDA"}
     a, b = (torch.nn.functional.normalize(torch.from_dlpack(x), dim=1) for x in (q, n))  # type: ignore[attr-defined]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import shutil
 import subprocess
 import sys
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import emulated_gpu
 import pytest
@@ -120,3 +122,48 @@ def test_gpu_check_says_why_it_measures_nothing() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.strip() == f"gpu-check: nothing was run: {reason}"
+
+
+class Driver:
+    """A stand-in for libcuda with one GPU, of compute capability major.minor."""
+
+    def __init__(self, major: int, minor: int, result: int = 0) -> None:
+        self._values, self._result = {75: major, 76: minor}, result
+
+    def cuInit(self, flags: int) -> int:
+        return self._result
+
+    def cuDeviceGet(self, device: Any, ordinal: int) -> int:
+        return 0
+
+    def cuDeviceGetAttribute(self, value: Any, attribute: int, device: Any) -> int:
+        value._obj.value = self._values[attribute]
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("driver", "cupy", "reason"),
+    [
+        (None, True, r"no NVIDIA driver \(libcuda.so.1 is absent\)"),
+        (Driver(9, 0, result=100), True, "the NVIDIA driver found no usable GPU"),
+        (Driver(7, 5), True, "the GPU has compute capability 7.5, 8.0 is the least"),
+        (Driver(9, 0), False, r"cupy is not installed: pip install radfast\[cuda\]"),
+        (Driver(9, 0), True, "cupy does not load: libnvrtc is missing"),
+    ],
+)
+def test_why_cuda_is_missing(
+    monkeypatch: pytest.MonkeyPatch, driver: Driver | None, cupy: bool, reason: str
+) -> None:
+    def open_library(name: str) -> Driver:
+        if driver is None:
+            raise OSError(name)
+        return driver
+
+    def load(name: str) -> None:
+        raise ImportError("libnvrtc is missing")
+
+    monkeypatch.setattr(device, "why_no_driver", device.why_no_driver.__wrapped__)
+    monkeypatch.setattr(device.ctypes, "CDLL", open_library)
+    monkeypatch.setattr(device.importlib.util, "find_spec", lambda name: "found" if cupy else None)
+    monkeypatch.setattr(device.importlib, "import_module", load)
+    assert re.fullmatch(reason, device.why_not.__wrapped__("cuda") or "")
