@@ -41,7 +41,7 @@ class TopicHierarchy(BaseEstimator):  # type: ignore[misc]
         0 takes all cores.
     random_state : int
         Seed.
-    backend : {"auto", "cpu"}
+    backend : {"auto", "cpu", "cuda"}
 
     Attributes
     ----------

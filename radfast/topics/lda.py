@@ -35,7 +35,7 @@ class LDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TopicModel, BaseEst
         Dirichlet parameter of topics over words.
     n_sweeps : int
         Sweeps of the sampler over all tokens.
-    backend : {"auto", "cpu"}
+    backend : {"auto", "cpu", "cuda"}
     threads : int
         0 takes all cores; the result is the same bits at any number.
     random_state : int
