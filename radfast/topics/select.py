@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from radfast.errors import InputError
+from radfast.topics import heldout
 from radfast.topics.counts import read_documents
 from radfast.topics.lda import LDA
 from radfast.types import Progress, no_progress
@@ -61,7 +62,9 @@ def select_n_topics(
 ) -> TopicCurve:
     """Train an `LDA` per K and seed, and choose K by perplexity on held-out documents.
 
-    Each seed has a shuffled hold-out of its own, the same for all K, so that values pair by seed.
+    Each seed has a shuffled hold-out of its own, the same for all K, so that values pair by seed. The
+    perplexity is that of document completion (`LDA.perplexity`). Reading, checks, hold-out and halves are
+    made once for all K; the sweeps are not shared, since every K has a chain of its own.
 
     Parameters
     ----------
@@ -88,12 +91,14 @@ def select_n_topics(
     Raises
     ------
     InputError
-        If there is no candidate, or fewer than 2 groups, or `groups` has another length than `X`.
+        If there is no candidate, or fewer than 2 groups, or `groups` has another length than `X`, or no
+        document held out has 2 tokens.
     """
     documents = read_documents(X, "select_n_topics")
-    tried = tuple(int(k) for k in candidates)
-    if not tried or min(tried) < 1:
-        raise InputError(f"[select_n_topics] candidates must be whole numbers from 1, are {list(tried)}")
+    given = list(candidates)
+    tried = tuple(int(k) for k in given)
+    if not tried or min(tried) < 1 or list(tried) != given:
+        raise InputError(f"[select_n_topics] candidates must be whole numbers from 1, are {given}")
     if seeds < 1:
         raise InputError(f"[select_n_topics] seeds must be 1 or more, is {seeds}")
     if not 0 < hold_out < 1:
@@ -109,11 +114,18 @@ def select_n_topics(
         shuffled = np.random.default_rng(random_state + s).permutation(n_groups)
         held = np.isin(owner, shuffled[:n_held])
         train, test = documents.take(np.flatnonzero(~held)), documents.take(np.flatnonzero(held))
+        # What all candidates share: the split, the halves of the documents held out, the order of tokens.
+        halves = heldout.split_tokens(test)
+        if len(halves[1].tokens) == 0:
+            raise InputError(
+                f"[select_n_topics] a held-out document of at least 2 tokens is needed, seed {s} has none"
+            )
         for c, k in enumerate(tried):
             model = LDA(
                 k, alpha, eta, n_sweeps, backend, threads, random_state=random_state + s, evaluate_every=0
             ).fit(train)
-            perplexity[c, s] = model.perplexity(test)
+            logs = heldout.complete(halves, model.components_, model.alpha_, threads)
+            perplexity[c, s] = np.exp(-logs.sum() / len(halves[1].tokens))
             progress(s * len(tried) + c + 1, perplexity.size)
     mean = perplexity.mean(axis=1)
     sd = perplexity.std(axis=1, ddof=1) if seeds > 1 else np.zeros(len(tried))
