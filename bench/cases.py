@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from bench import cases_cnn, cases_cosine, cases_gibbs, cases_tokenize
+from bench import cases_cnn, cases_cosine, cases_gibbs, cases_tokenize, cases_topics
 
-CASES = (*cases_tokenize.CASES, *cases_gibbs.CASES, *cases_cosine.CASES, *cases_cnn.CASES)
+CASES = (
+    *cases_tokenize.CASES,
+    *cases_gibbs.CASES,
+    *cases_cosine.CASES,
+    *cases_cnn.CASES,
+    *cases_topics.CASES,
+)

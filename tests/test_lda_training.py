@@ -287,8 +287,10 @@ def test_a_batch_of_new_documents_is_pulled_to_the_topics_known(tmp_path):
 def test_batches_that_cannot_be():
     counts, _ = planted(n_documents=20)
     model = small(method="mh", n_sweeps=5).fit(counts)
-    with pytest.raises(InputError, match="is 'mh'"):
+    with pytest.raises(InputError, match="are 'mh' and 'auto'"):
         model.partial_fit(counts)
+    with pytest.raises(InputError, match="are 'dense' and 'cuda'"):
+        model.set_params(method="dense", backend="cuda").partial_fit(counts)
     assert small(n_sweeps=5).fit(counts).partial_fit(sp.csr_matrix((2, 40), dtype=int)).n_sweeps_ == 5
 
 

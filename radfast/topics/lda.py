@@ -40,8 +40,8 @@ class LDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TopicModel, BaseEst
         0 takes all cores; the result is the same bits at any number.
     random_state : int
         Seed, 0 or more.
-    method : {"auto", "exact", "dense", "mh"}
-        Sampler: see `radfast.kernels.gibbs`.
+    method : str
+        Sampler, one of `radfast.kernels.gibbs.METHODS`; which is which is said there.
     evaluate_every : int
         Sweeps between two values of the log-likelihood trace; 0 takes the last sweep only.
     burn_in : int
@@ -194,15 +194,16 @@ class LDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TopicModel, BaseEst
         Raises
         ------
         InputError
-            As `fit`; and for a further batch if `method` is "mh", which cannot keep counts fixed.
+            As `fit`; and for a further batch if `method` or `backend` has no sampler that keeps counts fixed.
         """
         if not hasattr(self, "components_"):
             return self.fit(X, progress=progress)
         documents = self._align(X, "partial_fit")
         schedule, _ = self._check(documents, "LDA.partial_fit")
-        if self.method == "mh":
+        if self.method not in ("auto", "dense", "exact") or self.backend == "cuda":
             raise InputError(
-                "[LDA.partial_fit] method must be auto, dense or exact for a further batch, is 'mh'"
+                "[LDA.partial_fit] method and backend of a further batch must be auto, dense or exact and "
+                f"auto or cpu, are '{self.method}' and '{self.backend}'"
             )
         chain = gibbs.start(
             documents.indptr, documents.tokens, self.n_topics, n_rows=documents.n_words, alpha=self.alpha_,
