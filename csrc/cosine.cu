@@ -90,11 +90,12 @@ extern "C" __global__ void __launch_bounds__(256)
 
 // A warp per query: place p holds the offers (p, parts, capacity) of query order[p], or p. grid: (places /
 // warps, 1), arena: per warp, finish_bytes(size), size the power of two that holds parts * keep. Queries
-// whose list has overflown are counted in *n_overflown and named in `overflown` instead.
+// whose list has overflown are counted in *n_overflown and named in `overflown` instead, but for those of
+// zeros, which tie with all of the n_keys keys.
 extern "C" __global__ void __launch_bounds__(256)
-    cosine_finish(const float* queries, const float* keys, i64 features, i64 places, const i32* order,
-                  u32 parts, u32 capacity, u32 k, u32 size, i32 scored, const u64* offers, const u32* counts,
-                  float* scores, i32* ids, i32* overflown, i32* n_overflown) {
+    cosine_finish(const float* queries, const float* keys, i64 n_keys, i64 features, i64 places,
+                  const i32* order, u32 parts, u32 capacity, u32 k, u32 size, i32 scored, const u64* offers,
+                  const u32* counts, float* scores, i32* ids, i32* overflown, i32* n_overflown) {
     RADFAST_ARENA(arena);
     const u32 warp = threadIdx.x / kLanes, lane = threadIdx.x % kLanes;
     const i64 place = static_cast<i64>(blockIdx.x) * (blockDim.x / kLanes) + warp;
@@ -107,7 +108,14 @@ extern "C" __global__ void __launch_bounds__(256)
     for (u32 part = 0; part < parts; ++part) {
         const u32 count = counts[place * parts + part];
         if (count == kOverflown) {
-            if (lane == 0) overflown[atomicAdd(n_overflown, 1)] = static_cast<i32>(query);
+            if (is_zero(queries + query * features, features, lane)) {
+                for (u32 i = lane; i < k; i += kLanes) {
+                    scores[query * k + i] = i < n_keys ? 0.0f : lowest();
+                    ids[query * k + i] = i < n_keys ? static_cast<i32>(i) : -1;
+                }
+            } else if (lane == 0) {
+                overflown[atomicAdd(n_overflown, 1)] = static_cast<i32>(query);
+            }
             return;
         }
         for (u32 i = lane; i < count; i += kLanes)

@@ -164,6 +164,13 @@ constexpr u32 kStagePitch = kLanes + 1;
 // features.
 RADFAST_BOTH u32 finish_bytes(u32 size) { return size * 8 + (kLanes * kStagePitch + kLanes) * 4; }
 
+// Says whether a row holds zeros only, to all lanes of a warp.
+__device__ bool is_zero(const float* row, i64 features, u32 lane) {
+    bool found = false;
+    for (i64 d = lane; d < features; d += kLanes) found |= row[d] != 0;
+    return __ballot_sync(kWholeWarp, found) == 0;
+}
+
 // Gives n offers their float32 scores, by a warp: a lane per offer, rows brought in whole lines.
 __device__ void judge_offers(u64* list, u32 n, const float* query, const float* keys, i64 features,
                              float* room, u32 lane) {

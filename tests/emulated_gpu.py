@@ -62,8 +62,8 @@ def build(kernel: str, folder: Path) -> ctypes.CDLL:
 class EmulatedModule:
     """What cupy.RawModule gives, for one library of emulated kernels."""
 
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self._library = library
+    def __init__(self, library: ctypes.CDLL, launched: list[str]) -> None:
+        self._library, self._launched = library, launched
 
     def get_function(self, name: str) -> Any:
         launch = getattr(self._library, f"launch_{name}")
@@ -94,6 +94,7 @@ class EmulatedModule:
                     kept.append(ctypes.create_string_buffer(value.tobytes(), value.nbytes))
             pointers = (ctypes.c_void_p * len(kept))(*(ctypes.addressof(one) for one in kept))
             launch((ctypes.c_uint * 2)(*grid), (ctypes.c_uint * 2)(*block), pointers)
+            self._launched.append(name)
             for value in arguments:
                 assert not isinstance(value, DeviceArray) or value.check_guards(), (
                     f"{name} wrote past an array"
@@ -187,15 +188,20 @@ class EmulatedCupy(SimpleNamespace):
     ----------
     free : int
         Bytes of free memory that it tells.
+    facts : dict
+        Bytes of shared memory and number of multiprocessors that it tells.
+    launched : list of str
+        Kernels run so far.
     """
 
     def __init__(self, libraries: dict[str, ctypes.CDLL], processors: int = 2) -> None:
         facts = {"shared": SHARED, "processors": processors}
         self.free = 1 << 30
+        self.launched: list[str] = []
         self.facts = facts
 
         def raw_module(path: str) -> EmulatedModule:
-            return EmulatedModule(libraries[Path(path).read_text("utf-8")])
+            return EmulatedModule(libraries[Path(path).read_text("utf-8")], self.launched)
 
         super().__init__(
             ndarray=DeviceArray,

@@ -75,12 +75,13 @@ def test_emulated_kernels_give_the_bits_of_the_cpu(
 
 
 @pytest.mark.parametrize(
-    ("shared", "depth"), [(227 << 10, 512), (163 << 10, 512), (99 << 10, 300), (163 << 10, 700)]
+    ("shared", "depth", "kernel"), [(227, 512, "4"), (163, 512, "2"), (99, 300, "deep"), (163, 700, "deep")]
 )
-def test_every_layout_of_shared_memory(emulated: EmulatedCupy, shared: int, depth: int) -> None:
+def test_every_layout_of_shared_memory(emulated: EmulatedCupy, shared: int, depth: int, kernel: str) -> None:
     # H200, A100, a consumer GPU; queries too wide to stay.
-    emulated.facts["shared"] = shared
+    emulated.facts["shared"] = shared << 10
     assert_same(draw((40, depth), 1), draw((520, depth), 2), 10)
+    assert f"cosine_tensor_{kernel}" in emulated.launched
 
 
 @pytest.mark.parametrize("k", [1, 64, 65, 128, 129, 300])
@@ -98,6 +99,9 @@ def test_sorted_and_equal_keys(emulated: EmulatedCupy, order: str) -> None:
     queries = np.array([[1, 0], [0, 1], [0, 0]], np.float32)
     for k in (1, 10):
         assert_same(queries, keys, k)
+    assert "cosine_tensor_4" in emulated.launched
+    # Queries of zeros tie with all keys, too, but need no search.
+    assert ("cosine_exact" in emulated.launched) == (order == "equal")
 
 
 def test_scores_that_float16_cannot_tell_apart(emulated: EmulatedCupy) -> None:

@@ -78,6 +78,14 @@ def test_emulated_kernels_give_the_topics_of_the_cpu(
         assert_same(run(indptr, rows, words, topics, "cuda", (1, 2)), wanted)
 
 
+def test_every_class_of_length_has_its_kernel(emulated: EmulatedCupy) -> None:
+    for documents, words, mean, topics in SHAPES:
+        run(*draw_corpus(documents, words, mean), words, topics, "cuda", (1,))
+    classes = {"gibbs_pass_short", "gibbs_pass_128", "gibbs_pass_256", "gibbs_pass_2048"}
+    long = {"gibbs_count", "gibbs_judge_long", "gibbs_propose_long"}
+    assert set(emulated.launched) == classes | long | {"gibbs_settle_totals", "gibbs_fill", "gibbs_read"}
+
+
 @pytest.mark.parametrize(("documents", "words", "mean", "topics"), SHAPES)
 def test_alpha_per_topic(emulated: EmulatedCupy, documents: int, words: int, mean: int, topics: int) -> None:
     indptr, rows = draw_corpus(documents, words, mean)
