@@ -8,24 +8,43 @@ namespace py = pybind11;
 template <typename T>
 using Array = py::array_t<T, py::array::c_style>;
 
+namespace {
+
+using namespace radfast::gibbs;
+
+Corpus view(const Array<int64_t>& indptr, const Array<int32_t>& rows, const Array<int32_t>& document_group,
+            const Array<int32_t>& row_group, const Array<int32_t>& totals) {
+    return {indptr.data(),
+            rows.data(),
+            document_group.data(),
+            row_group.data(),
+            indptr.size() - 1,
+            rows.size(),
+            static_cast<int32_t>(row_group.size()),
+            static_cast<int32_t>(totals.shape(0))};
+}
+
+Model view(const Array<double>& alpha, double eta, double smoothing, uint64_t seed,
+           const Array<int32_t>& totals) {
+    return {static_cast<int32_t>(alpha.size()),
+            static_cast<int32_t>(totals.shape(1)),
+            alpha.data(),
+            eta,
+            smoothing,
+            seed};
+}
+
+}  // namespace
+
 void bind_gibbs(py::module_& m) {
-    using namespace radfast::gibbs;
     m.def(
         "gibbs_mh",
         [](const Array<int64_t>& indptr, const Array<int32_t>& rows, const Array<int32_t>& document_group,
-           const Array<int32_t>& row_group, Array<uint16_t>& topics, Array<int32_t>& totals, int32_t n_topics,
+           const Array<int32_t>& row_group, Array<uint16_t>& topics, Array<int32_t>& totals,
            const Array<double>& alpha, double eta, double smoothing, uint64_t seed, int64_t first_sweep,
            int64_t n_sweeps, int threads) {
-            const Corpus corpus{indptr.data(),
-                                rows.data(),
-                                document_group.data(),
-                                row_group.data(),
-                                indptr.size() - 1,
-                                rows.size(),
-                                static_cast<int32_t>(row_group.size()),
-                                static_cast<int32_t>(totals.shape(0))};
-            const Model model{n_topics, static_cast<int32_t>(totals.shape(1)), alpha.data(), eta, smoothing,
-                              seed};
+            const Corpus corpus = view(indptr, rows, document_group, row_group, totals);
+            const Model model = view(alpha, eta, smoothing, seed, totals);
             uint16_t* z = topics.mutable_data();
             int32_t* n_k = totals.mutable_data();
             py::gil_scoped_release release;
@@ -33,7 +52,28 @@ void bind_gibbs(py::module_& m) {
         },
         py::arg("indptr").noconvert(), py::arg("rows").noconvert(), py::arg("document_group").noconvert(),
         py::arg("row_group").noconvert(), py::arg("topics").noconvert(), py::arg("totals").noconvert(),
-        py::arg("n_topics"), py::arg("alpha").noconvert(), py::arg("eta"), py::arg("smoothing"),
-        py::arg("seed"), py::arg("first_sweep"), py::arg("n_sweeps"), py::arg("threads"),
+        py::arg("alpha").noconvert(), py::arg("eta"), py::arg("smoothing"), py::arg("seed"),
+        py::arg("first_sweep"), py::arg("n_sweeps"), py::arg("threads"),
         "Metropolis-Hastings sweeps in place over topics and totals; word counts are not kept.");
+    m.def(
+        "gibbs_dense",
+        [](const Array<int64_t>& indptr, const Array<int32_t>& rows, const Array<int32_t>& document_group,
+           const Array<int32_t>& row_group, Array<uint16_t>& topics, Array<int32_t>& word_topic,
+           Array<int32_t>& totals, const Array<double>& alpha, double eta, double smoothing, uint64_t seed,
+           int64_t first_sweep, int64_t n_sweeps, int64_t first_document, bool joining, bool sparse,
+           int threads) {
+            const Corpus corpus = view(indptr, rows, document_group, row_group, totals);
+            const Model model = view(alpha, eta, smoothing, seed, totals);
+            uint16_t* z = topics.mutable_data();
+            int32_t *n_wk = word_topic.mutable_data(), *n_k = totals.mutable_data();
+            py::gil_scoped_release release;
+            sample_dense(corpus, model, z, n_wk, n_k, first_sweep, n_sweeps, first_document, joining, sparse,
+                         threads);
+        },
+        py::arg("indptr").noconvert(), py::arg("rows").noconvert(), py::arg("document_group").noconvert(),
+        py::arg("row_group").noconvert(), py::arg("topics").noconvert(), py::arg("word_topic").noconvert(),
+        py::arg("totals").noconvert(), py::arg("alpha").noconvert(), py::arg("eta"), py::arg("smoothing"),
+        py::arg("seed"), py::arg("first_sweep"), py::arg("n_sweeps"), py::arg("first_document"),
+        py::arg("joining"), py::arg("sparse"), py::arg("threads"),
+        "Dense or sparse sweeps in place over topics and all counts.");
 }

@@ -16,7 +16,7 @@ constexpr int64_t kChunk = 1 << 14;  // tokens of a chunk, which is at least one
 
 // Memory behind a Scratch.
 struct Owned {
-    std::vector<int32_t> counts, moved;
+    std::vector<int32_t> counts, tally, second_tally;
     std::vector<uint32_t> fresh;
     std::vector<uint64_t> records;
 };
@@ -122,7 +122,8 @@ class Sampler {
         owned_.resize(threads);
         for (Owned& owned : owned_) {
             owned.counts.assign(model.stride, 0);
-            owned.moved.assign(size_of_totals(), 0);
+            owned.tally.assign(size_of_totals(), 0);
+            owned.second_tally.assign(size_of_totals(), 0);
             owned.fresh.resize(std::max(longest, longest_document) + kPadding);
             owned.records.resize(longest_document + kPadding);
         }
@@ -151,13 +152,17 @@ class Sampler {
                        only_propose};
         share(edges.size() - 1, static_cast<unsigned>(owned_.size()), [&](unsigned thread, size_t chunk) {
             Owned& owned = owned_[thread];
-            Scratch scratch{owned.counts.data(), owned.moved.data(), owned.fresh.data(),
-                            owned.records.data()};
+            Scratch scratch{owned.counts.data(), owned.tally.data(), owned.second_tally.data(),
+                            owned.fresh.data(), owned.records.data()};
             work(now, edges[chunk], edges[chunk + 1], scratch);
         });
+        if (only_propose) return;
+        std::fill(totals_, totals_ + size_of_totals(), 0);
         for (Owned& owned : owned_) {
-            for (int64_t k = 0; k < size_of_totals(); ++k) totals_[k] += owned.moved[k];
-            std::fill(owned.moved.begin(), owned.moved.end(), 0);
+            for (std::vector<int32_t>* tally : {&owned.tally, &owned.second_tally}) {
+                for (int64_t k = 0; k < size_of_totals(); ++k) totals_[k] += (*tally)[k];
+                std::fill(tally->begin(), tally->end(), 0);
+            }
         }
     }
 

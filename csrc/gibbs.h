@@ -48,4 +48,11 @@ struct Model {
 void sample_mh(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* totals,
                int64_t first_sweep, int64_t n_sweeps, int threads);
 
+// Advances `topics` (T,), `word_topic` (R, stride) and `totals` (G, stride) by n_sweeps dense or sparse
+// sweeps over the documents from `first_document` on: see gibbs_dense.h. With `joining` the tokens of those
+// documents are in no count yet and are given their first topics (dense only).
+void sample_dense(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* word_topic,
+                  int32_t* totals, int64_t first_sweep, int64_t n_sweeps, int64_t first_document,
+                  bool joining, bool sparse, int threads);
+
 }  // namespace radfast::gibbs

@@ -43,9 +43,52 @@ RADFAST_INLINE U scale(U random, U bound) {
     return reinterpret_cast<U>(_mm256_blend_epi32(even, odd, 0xAA));
 }
 
+// Topics of a short unit.
+class Members {
+  public:
+    explicit Members(const uint16_t* topics)
+        : low_(_mm256_load_si256(reinterpret_cast<const __m256i*>(topics))),
+          high_(_mm256_load_si256(reinterpret_cast<const __m256i*>(topics + 16))) {}
+
+    RADFAST_INLINE uint32_t count_others(uint32_t topic, uint32_t i) const {
+        const __m256i wanted = _mm256_set1_epi16(static_cast<int16_t>(topic));
+        // Two bits for each token.
+        const uint64_t low = static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi16(low_, wanted)));
+        const uint64_t high = static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi16(high_, wanted)));
+        return static_cast<uint32_t>(__builtin_popcountll((low | high << 32) & ~(3ull << (2 * i)))) / 2;
+    }
+    RADFAST_INLINE void set(uint32_t i, uint32_t topic) {
+        const __m256i places = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        const __m256i value = _mm256_set1_epi16(static_cast<int16_t>(topic));
+        const __m256i at = _mm256_set1_epi16(static_cast<int16_t>(i));
+        low_ = _mm256_blendv_epi8(low_, value, _mm256_cmpeq_epi16(places, at));
+        const __m256i above = _mm256_add_epi16(places, _mm256_set1_epi16(16));
+        high_ = _mm256_blendv_epi8(high_, value, _mm256_cmpeq_epi16(above, at));
+    }
+
+  private:
+    __m256i low_, high_;
+};
+
+// Three of the four steps of sum_lanes(); the fourth joins the halves.
+RADFAST_INLINE F sum_part(F x) {
+    const F zero{};
+    x += __builtin_shufflevector(x, zero, 8, 0, 8, 2, 8, 4, 8, 6);
+    x += __builtin_shufflevector(x, zero, 8, 8, 1, 1, 8, 8, 5, 5);
+    return x + __builtin_shufflevector(x, zero, 8, 8, 8, 8, 3, 3, 3, 3);
+}
+
+RADFAST_INLINE uint32_t count_at_most(F x, float bound) {
+    return __builtin_popcount(_mm256_movemask_ps(_mm256_cmp_ps(x, _mm256_set1_ps(bound), _CMP_LE_OQ)));
+}
+
 }  // namespace radfast::gibbs::avx2
 
 #include "gibbs_unit.h"
+// The one above comes first: it has the streams.
+#include "gibbs_dense_unit.h"
+// And this one has the lanes.
+#include "gibbs_sparse_unit.h"
 
 #if defined(__clang__)
 #pragma clang attribute pop

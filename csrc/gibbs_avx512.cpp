@@ -54,9 +54,47 @@ RADFAST_INLINE U scale(U random, U bound) {
     return reinterpret_cast<U>(_mm512_mask_mov_epi32(even, 0xAAAA, odd));
 }
 
+// Topics of a short unit.
+class Members {
+  public:
+    explicit Members(const uint16_t* topics) : topics_(_mm512_load_si512(topics)) {}
+
+    RADFAST_INLINE uint32_t count_others(uint32_t topic, uint32_t i) const {
+        const uint32_t equal =
+            _mm512_cmpeq_epi16_mask(topics_, _mm512_set1_epi16(static_cast<int16_t>(topic)));
+        return __builtin_popcount(equal & ~(1u << i));
+    }
+    RADFAST_INLINE void set(uint32_t i, uint32_t topic) {
+        topics_ = _mm512_mask_mov_epi16(topics_, 1u << i, _mm512_set1_epi16(static_cast<int16_t>(topic)));
+    }
+
+  private:
+    __m512i topics_;
+};
+
+// Three of the four steps of sum_lanes(); the fourth joins the halves.
+RADFAST_INLINE F sum_part(F x) {
+    const __m512i odd = _mm512_set_epi32(14, 14, 12, 12, 10, 10, 8, 8, 6, 6, 4, 4, 2, 2, 0, 0);
+    const __m512i fours = _mm512_set_epi32(13, 13, 13, 12, 9, 9, 9, 8, 5, 5, 5, 4, 1, 1, 1, 0);
+    const __m512i eights = _mm512_set_epi32(11, 11, 11, 11, 8, 8, 8, 8, 3, 3, 3, 3, 0, 0, 0, 0);
+    const __m512i whole = _mm512_set1_epi32(7);
+    x += _mm512_maskz_permutexvar_ps(0xAAAA, odd, x);
+    x += _mm512_maskz_permutexvar_ps(0xCCCC, fours, x);
+    x += _mm512_maskz_permutexvar_ps(0xF0F0, eights, x);
+    return x + _mm512_maskz_permutexvar_ps(0xFF00, whole, x);
+}
+
+RADFAST_INLINE uint32_t count_at_most(F x, float bound) {
+    return __builtin_popcount(_mm512_cmp_ps_mask(x, _mm512_set1_ps(bound), _CMP_LE_OQ));
+}
+
 }  // namespace radfast::gibbs::avx512
 
 #include "gibbs_unit.h"
+// The one above comes first: it has the streams.
+#include "gibbs_dense_unit.h"
+// And this one has the lanes.
+#include "gibbs_sparse_unit.h"
 
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -9,7 +9,15 @@
 
 namespace radfast::gibbs {
 
-enum Step : uint64_t { judge_word = 0, propose_word = 1, judge_document = 2, propose_document = 3 };
+enum Step : uint64_t {
+    judge_word = 0,
+    propose_word = 1,
+    judge_document = 2,
+    propose_document = 3,
+    sample_dense_document = 1ull << 40,  // those before go by sweep, 4 apart
+    join_document,
+    sample_sparse_document,
+};
 
 constexpr int kPadding = 16;       // entries a vector may touch behind an array
 constexpr uint32_t kInOrder = 32;  // units up to this length are judged token after token
@@ -41,17 +49,17 @@ struct Pass {
 
 // Arrays of one thread.
 struct Scratch {
-    int32_t* counts;    // (stride,) all 0 between units
-    int32_t* moved;     // (G, stride) changes of the totals
-    uint32_t* fresh;    // (longest unit + kPadding,) new topics
-    uint64_t* records;  // (longest document + kPadding,)
+    int32_t* counts;                // (stride,) all 0 between units
+    int32_t *tally, *second_tally;  // (G, stride) their sum counts the new topics of the pass
+    uint32_t* fresh;                // (longest unit + kPadding,) new topics
+    uint64_t* records;              // (longest document + kPadding,)
 };
 
 // What a unit is judged by: rows of its group.
 struct Bench {
     int32_t* counts;
     uint32_t* fresh;
-    int32_t* moved;
+    int32_t *tally, *second_tally;
     const float* inverse;
     const int32_t* totals;
     const Prior* prior;

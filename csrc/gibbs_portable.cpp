@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "gibbs_pass.h"
 
 #define RADFAST_ISA portable
@@ -30,6 +32,36 @@ RADFAST_INLINE U scale(U random, U bound) {
     return high;
 }
 
+// Topics of a short unit.
+class Members {
+  public:
+    explicit Members(const uint16_t* topics) { std::memcpy(topics_, topics, sizeof topics_); }
+
+    RADFAST_INLINE uint32_t count_others(uint32_t topic, uint32_t i) const {
+        uint16_t equal = 0;
+        for (uint32_t j = 0; j < kInOrder; ++j) equal += topics_[j] == static_cast<uint16_t>(topic);
+        return equal - (topics_[i] == topic);
+    }
+    RADFAST_INLINE void set(uint32_t i, uint32_t topic) { topics_[i] = static_cast<uint16_t>(topic); }
+
+  private:
+    uint16_t topics_[kInOrder];
+};
+
+// Two of the four steps of sum_lanes().
+RADFAST_INLINE F sum_part(F x) {
+    x += F{0, x[0], 0, x[2]};
+    return x + F{0, 0, x[1], x[1]};
+}
+
+RADFAST_INLINE uint32_t count_at_most(F x, float bound) {
+    return (x[0] <= bound) + (x[1] <= bound) + (x[2] <= bound) + (x[3] <= bound);
+}
+
 }  // namespace radfast::gibbs::portable
 
 #include "gibbs_unit.h"
+// The one above comes first: it has the streams.
+#include "gibbs_dense_unit.h"
+// And this one has the lanes.
+#include "gibbs_sparse_unit.h"

@@ -145,6 +145,7 @@ RADFAST_INLINE void propose(uint64_t* records, uint32_t place, uint32_t others, 
 }
 
 // Step 1 for a unit of n <= kInOrder tokens, one after the other: each sees where those before it have gone.
+// The topics stay in registers, and a count is the number of them that are equal.
 template <bool kEven>
 RADFAST_INLINE void judge_in_order(const uint64_t* records, uint32_t n, Key key, const Bench& bench) {
     float u[kProposals][kInOrder + kLanes];
@@ -155,24 +156,39 @@ RADFAST_INLINE void judge_in_order(const uint64_t* records, uint32_t n, Key key,
             std::memcpy(u[q] + i, &draw, sizeof draw);
         }
     }
+    alignas(64) uint16_t topics[kInOrder];
+    std::memset(topics, 0xFF, sizeof topics);  // no topic has this number
+    for (uint32_t i = 0; i < n; ++i) topics[i] = static_cast<uint16_t>(records[i]);
+    Members members(topics);
     for (uint32_t i = 0; i < n; ++i) {
-        const uint32_t own = static_cast<uint32_t>(records[i]) & 0xFFFFu;
-        const float in_unit = static_cast<float>(--bench.counts[own]) + concentration_of<kEven>(bench, own);
+        const uint64_t record = records[i];
+        const uint32_t own = static_cast<uint32_t>(record) & 0xFFFFu;
+        const float in_unit =
+            static_cast<float>(members.count_others(own, i)) + concentration_of<kEven>(bench, own);
         const float mine = in_unit / (static_cast<float>(bench.totals[own] - 1) + bench.smoothing);
-        uint32_t state = own;
-        float now = mine;
+        uint32_t topic[kProposals];
+        float there[kProposals];
         for (uint32_t q = 0; q < kProposals; ++q) {
-            const uint32_t topic = static_cast<uint32_t>(records[i] >> (16 * (q + 1))) & 0xFFFFu;
-            const float other =
-                (static_cast<float>(bench.counts[topic]) + concentration_of<kEven>(bench, topic)) *
-                bench.inverse[topic];
+            topic[q] = static_cast<uint32_t>(record >> (16 * (q + 1))) & 0xFFFFu;
+            const float count = static_cast<float>(members.count_others(topic[q], i));
+            const float other = (count + concentration_of<kEven>(bench, topic[q])) * bench.inverse[topic[q]];
             // Masks, since a branch on chance is foretold wrong half of the time.
-            const float there = choose(topic == own, mine, other);
-            const bool go = u[q][i] * now < there;
-            state ^= (state ^ topic) & -static_cast<uint32_t>(go);
-            now = choose(go, there, now);
+            there[q] = choose(topic[q] == own, mine, other);
         }
-        ++bench.counts[state];
+        // All that may be compared is compared at once; the chain is one of single bits.
+        const float u1 = u[1][i], u2 = u[2][i];
+        const uint32_t first = u[0][i] * mine < there[0];
+        const uint32_t second_own = u1 * mine < there[1], second_first = u1 * there[0] < there[1];
+        const uint32_t second = (first & second_first) | (~first & second_own);
+        const uint32_t third_own = u2 * mine < there[2], third_first = u2 * there[0] < there[2],
+                       third_second = u2 * there[1] < there[2];
+        const uint32_t third =
+            (second & third_second) | (~second & ((first & third_first) | (~first & third_own)));
+        uint32_t state = own;
+        state ^= (state ^ topic[0]) & -first;
+        state ^= (state ^ topic[1]) & -second;
+        state ^= (state ^ topic[2]) & -third;
+        members.set(i, state);
         bench.fresh[i] = state;
     }
 }
@@ -187,20 +203,20 @@ RADFAST_INLINE void work_unit(uint64_t* records, uint32_t n, Key judging, Key pr
     if (only_propose) {
         for (uint32_t i = 0; i < n; ++i) bench.fresh[i] = static_cast<uint32_t>(records[i]) & 0xFFFFu;
     } else {
-        for (uint32_t i = 0; i < n; ++i) ++bench.counts[records[i] & 0xFFFFu];
         if (n <= kInOrder) {
             judge_in_order<kEven>(records, n, judging, bench);
         } else {
+            for (uint32_t i = 0; i < n; ++i) ++bench.counts[records[i] & 0xFFFFu];
             for (uint32_t i = 0; i < whole; i += kLanes) judge<kEven>(records + i, i, judging, bench);
             if (whole < n) judge<kEven>(tail, whole, judging, bench);
+            for (uint32_t i = 0; i < n; ++i) bench.counts[records[i] & 0xFFFFu] = 0;
         }
-        for (uint32_t i = 0; i < n; ++i) {
-            const uint32_t old = static_cast<uint32_t>(records[i]) & 0xFFFFu, now = bench.fresh[i];
-            bench.counts[old] = 0;
-            bench.counts[now] = 0;
-            --bench.moved[old];
-            ++bench.moved[now];
+        // Two tallies in turn: a count is often raised by one token after the other.
+        for (uint32_t i = 0; i + 1 < n; i += 2) {
+            ++bench.tally[bench.fresh[i]];
+            ++bench.second_tally[bench.fresh[i + 1]];
         }
+        if (n % 2) ++bench.tally[bench.fresh[n - 1]];
     }
     const uint32_t others = n - 1;
     const double share = others / (others + bench.prior->sum);
@@ -217,7 +233,8 @@ RADFAST_INLINE Bench set_up(const Pass& pass, Scratch& scratch, int32_t group, c
     const int64_t row = static_cast<int64_t>(group) * pass.model->stride;
     return {scratch.counts,
             scratch.fresh,
-            scratch.moved + row,
+            scratch.tally + row,
+            scratch.second_tally + row,
             pass.inverse + row,
             pass.totals + row,
             prior,

@@ -75,7 +75,7 @@ def test_exact_visits_states_by_their_posterior(alpha):
 
 
 @pytest.mark.parametrize("alpha", [ALPHA, UNEVEN], ids=["even", "uneven"])
-@pytest.mark.parametrize(("method", "bound"), [("dense", 0.12), ("mh", 0.15)])
+@pytest.mark.parametrize(("method", "bound"), [("dense", 0.12), ("sparse", 0.12), ("mh", 0.15)])
 def test_delayed_counts_deviate_little_from_the_posterior(method, bound, alpha):
     states, posterior = tiny_posterior(alpha=alpha)
     n = 2000
@@ -100,8 +100,8 @@ def test_exact_equals_the_reference_draw_for_draw(alpha):
     assert gibbs.log_likelihood(ours) == pytest.approx(reference.log_likelihood(ours), rel=1e-12)
 
 
-@pytest.mark.parametrize("method", ["dense", "exact", "mh"])
-@pytest.mark.parametrize("n_topics", [1, 2, 15, 16, 17, 33, 300])
+@pytest.mark.parametrize("method", ["dense", "exact", "mh", "sparse"])
+@pytest.mark.parametrize("n_topics", [1, 2, 15, 16, 17, 33, 97, 300])
 def test_counts_are_those_of_the_topics(method, n_topics):
     indptr, rows, n_words = random_corpus()
     chain = gibbs.start(indptr, rows, n_topics, n_rows=n_words, alpha=0.01, eta=0.01)
@@ -118,7 +118,7 @@ def simd():
 
 
 @pytest.mark.parametrize("mean", [12, 80])
-@pytest.mark.parametrize("method", ["dense", "mh"])
+@pytest.mark.parametrize("method", ["dense", "mh", "sparse"])
 def test_same_bits_at_any_number_of_threads_and_when_resumed(method, mean):
     # Words and documents of 80 tokens take the path for long ones.
     indptr, rows, n_words = random_corpus(n_documents=97, mean=mean)
@@ -140,18 +140,19 @@ def test_same_bits_at_any_number_of_threads_and_when_resumed(method, mean):
 
 @pytest.mark.parametrize("alpha", [0.05, np.linspace(0.01, 0.3, 40)], ids=["even", "uneven"])
 @pytest.mark.parametrize("mean", [1, 12, 33, 97])
-def test_mh_same_bits_at_any_vector_width(simd, mean, alpha):
+@pytest.mark.parametrize("method", ["dense", "sparse", "mh"])
+def test_same_bits_at_any_vector_width(simd, mean, alpha, method):
     indptr, rows, n_words = random_corpus(mean=mean, n_words=7)
     bits = set()
     for name in simd:
         _core.lower_simd(name)
         chain = gibbs.start(indptr, rows, 40, n_rows=n_words, alpha=alpha, eta=0.01, seed=3)
-        gibbs.sample(chain, 5, method="mh")
+        gibbs.sample(chain, 5, method=method)
         bits.add(chain.topics.tobytes())
     assert len(bits) == 1
 
 
-@pytest.mark.parametrize(("n_topics", "method"), [(64, "dense"), (65, "mh")])
+@pytest.mark.parametrize(("n_topics", "method"), [(128, "dense"), (129, "mh")])
 def test_auto_chooses_by_the_number_of_topics(n_topics, method):
     indptr, rows, n_words = random_corpus()
     bits = set()
@@ -177,7 +178,7 @@ def test_mh_and_exact_reach_the_same_likelihood(simd):
     assert np.allclose(list(values.values()), values["exact"], rtol=0.01)
 
 
-@pytest.mark.parametrize("method", ["dense", "mh"])
+@pytest.mark.parametrize("method", ["dense", "mh", "sparse"])
 def test_groups_in_one_batch_share_nothing(method):
     indptr, rows, n_words = random_corpus()
     group = np.arange(len(indptr) - 1) % 3
@@ -225,7 +226,7 @@ def test_log_predictive_is_the_formula():
     np.testing.assert_allclose(gibbs.log_predictive(indptr, rows, theta, phi), wanted, rtol=1e-12)
 
 
-@pytest.mark.parametrize("method", ["dense", "exact", "mh"])
+@pytest.mark.parametrize("method", ["dense", "exact", "mh", "sparse"])
 def test_no_documents_no_tokens_one_word(method):
     for indptr, rows, n_rows in (([0], [], 1), ([0, 0, 0], [], 2), ([0, 4], [0, 0, 0, 0], 1)):
         chain = gibbs.start(indptr, rows, 3, n_rows=n_rows, alpha=0.1, eta=0.1)
@@ -234,6 +235,94 @@ def test_no_documents_no_tokens_one_word(method):
         assert np.isfinite(gibbs.log_likelihood(chain, threads=2))
         theta = gibbs.fold_in(indptr, rows, np.full((n_rows, 3), 0.5, np.float32), 0.1)
         np.testing.assert_allclose(theta, np.full((len(indptr) - 1, 3), 1 / 3), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("n_topics", "n_documents"), [(3, 400), (130, 4000)])
+def test_a_planned_run_has_the_same_bits_in_parts_and_on_threads(n_topics, n_documents):
+    # Both have all stages: a growing start, and at 130 topics polish at the end.
+    indptr, rows, n_words = random_corpus(n_documents=n_documents, mean=20)
+    common = {"n_rows": n_words, "alpha": 0.05, "eta": 0.01, "seed": 3}
+    whole = gibbs.first_whole_sweep(gibbs.start(indptr, rows, n_topics, **common), 60)
+    assert 0 < whole < 60
+    runs = []
+    for threads, parts in ((1, [60]), (3, [60]), (2, [1] * 60), (2, [3, 6, 20, 2, 29])):
+        chain = gibbs.start(indptr, rows, n_topics, **common)
+        for part in parts:
+            gibbs.sample(chain, part, planned=60, threads=threads)
+            assert_counts_exact(chain)
+            chain = gibbs.start(
+                indptr, rows, n_topics, topics=chain.topics, n_sweeps=chain.n_sweeps, **common
+            )
+        runs.append(chain.topics.tobytes())
+    assert len(set(runs)) == 1
+    plain = gibbs.start(indptr, rows, n_topics, **common)
+    gibbs.sample(plain, 60)
+    assert plain.topics.tobytes() != runs[0]
+
+
+def test_documents_join_where_their_words_are():
+    # Two kinds of documents over words of their own: one that joins must find the topics of its kind.
+    kind = np.arange(3200) % 2
+    rows = (kind[:, None] * 10 + np.random.default_rng(0).integers(0, 10, (3200, 8))).astype(np.int32)
+    chain = gibbs.start(np.arange(3201) * 8, rows.ravel(), 2, n_rows=20, alpha=0.1, eta=0.01, seed=1)
+    whole = gibbs.first_whole_sweep(chain, 40)
+    gibbs.sample(chain, whole, planned=40)
+    counts = np.array([np.bincount(z, minlength=2) for z in chain.topics.reshape(3200, 8)])
+    joined = counts.max(axis=1) == 8
+    assert 0.4 < joined.mean() < 0.65  # one half is in, the other has the random topics of the start
+    gibbs.sample(chain, 1, planned=40)
+    counts = np.array([np.bincount(z, minlength=2) for z in chain.topics.reshape(3200, 8)])
+    assert (counts.max(axis=1) == 8).mean() > 0.99
+
+
+def draw_corpus(random, n_topics, n_words, sizes, alpha, eta):
+    phi = random.dirichlet(np.full(n_words, eta), n_topics)
+    topics, rows = [], []
+    for size in sizes:
+        z = random.choice(n_topics, size, p=random.dirichlet(alpha))
+        topics += list(z)
+        rows += [random.choice(n_words, p=phi[k]) for k in z]
+    return np.array(topics, np.uint16), np.array(rows, np.int32)
+
+
+def test_the_exact_chain_keeps_the_joint_distribution():
+    # Geweke 2004: topics and words drawn from the model, against a chain that draws topics by the sampler
+    # and words anew from their own conditional in turn. Statistics of both must agree.
+    n_topics, n_words, sizes = 3, 4, [5, 0, 3, 4]
+    alpha, eta = np.array([0.7, 0.3, 0.4]), 0.6
+    indptr = np.concatenate(([0], np.cumsum(sizes)))
+    random = np.random.default_rng(0)
+
+    def statistics(topics, rows):
+        words = np.zeros((n_words, n_topics))
+        np.add.at(words, (rows, topics), 1)
+        return [(words**2).sum(), (words.sum(axis=0) ** 2).sum(), words[:, 0].sum(), len(set(topics[:5]))]
+
+    n = 4000
+    direct = np.array(
+        [statistics(*draw_corpus(random, n_topics, n_words, sizes, alpha, eta)) for _ in range(n)]
+    )
+    topics, rows = draw_corpus(random, n_topics, n_words, sizes, alpha, eta)
+    chained = []
+    for step in range(n):
+        chain = gibbs.start(
+            indptr, rows, n_topics, n_rows=n_words, alpha=alpha, eta=eta, seed=1, topics=topics, n_sweeps=step
+        )
+        gibbs.sample(chain, 1, method="exact")
+        topics = chain.topics
+        # p(words | topics) is a Polya urn per topic: words in turn given those before.
+        words = np.zeros((n_topics, n_words))
+        rows = np.empty_like(rows)
+        for i, k in enumerate(topics):
+            weight = words[k] + eta
+            rows[i] = random.choice(n_words, p=weight / weight.sum())
+            words[k, rows[i]] += 1
+        chained.append(statistics(topics, rows))
+    chained = np.array(chained)
+    # The chain's draws hang together: the error of its mean comes from 40 blocks of 100.
+    blocks = chained.reshape(40, -1, 4).mean(axis=1)
+    error = np.sqrt(blocks.var(axis=0, ddof=1) / 40 + direct.var(axis=0) / n)
+    assert (np.abs(chained.mean(axis=0) - direct.mean(axis=0)) < 3.3 * error).all()
 
 
 def test_wrong_input_is_named():
@@ -257,6 +346,8 @@ def test_wrong_input_is_named():
     chain = gibbs.start([0, 1], [0], 2, **good)
     with pytest.raises(UsageError, match="method"):
         gibbs.sample(chain, 1, method="fast")
+    with pytest.raises(UsageError, match="planned"):
+        gibbs.sample(chain, 1, planned=-1)
     with pytest.raises(UsageError, match="backend"):
         gibbs.sample(chain, 1, backend="tpu")
 

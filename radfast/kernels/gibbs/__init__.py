@@ -25,20 +25,23 @@ Methods
 -------
 ``exact``  the chain above, token after token, in float64: one thread. Draw for draw equal to
            `reference.sample`.
-``dense``  documents in parallel. Each document's own counts are exact, and so is the removal of the token's
-           own count; the counts of words and topics are those at the start of a batch of documents, of which
-           there are `DENSE_BATCHES` in a sweep (delayed counts: Newman et al. 2009, "Distributed algorithms
-           for topic models"). float32. Not the exact chain: the tests bound its deviation on corpora small
-           enough to enumerate.
+``dense``  documents in parallel, all K topics weighed for each token. Each document's own counts are exact,
+           and so is the removal of the token's own count; the counts of words and topics are those at the
+           start of a batch of documents, of which there are 16 in a sweep (delayed counts: Newman et al.
+           2009, "Distributed algorithms for topic models"). float32, C++ (csrc/gibbs_dense.h). Not the exact
+           chain: the tests bound its deviation on corpora small enough to enumerate.
+``sparse`` the same chain as ``dense`` with other random numbers: for a token only the topics of its document
+           are weighed, and all K only where it leaves them (the document bucket of Yao, Mimno and McCallum
+           2009). For large K.
 ``mh``     Metropolis-Hastings, the same time per token at any K: a pass over words and a pass over documents,
            3 proposals each (WarpLDA: Chen et al. 2016; csrc/gibbs.h says it in full). The token's own count
            is removed exactly; words and documents of up to 32 tokens are sampled token after token, of longer
            ones, and of the totals, the counts are those at the start (delayed counts). float32, up to 2^32 -
            1 tokens. Not the exact chain either, and bounded by the same tests.
-``auto``   ``dense`` up to K = 64, ``mh`` above. Measured on one core (AVX-512): ``mh`` 50 M tokens/s at K =
-           80 and at K = 1000 (2 M tokens), ``dense`` 11 M and 1.9 M. Held-out perplexity after 200 sweeps,
-           alpha 0.01: 1574 against 1548 on long notes at K = 80, 685 against 686 on captions of 12 words at K
-           = 100, but 882 against 775 on those at K = 12, where ``dense`` costs no more time than ``mh``.
+``auto``   ``dense`` up to K = 128, ``mh`` above. Where `sample` is told the length of the whole run, the run
+           starts on a growing part of the documents, if that has tokens enough for K topics, and a run of
+           ``mh`` ends in ``sparse`` sweeps (one of fifty): schedule.py says when. docs/lda.md has what each
+           choice costs and gains.
 """
 
 from __future__ import annotations
@@ -52,14 +55,22 @@ from numpy.typing import ArrayLike, NDArray
 from radfast.device import choose_backend, count_threads
 from radfast.errors import UsageError
 from radfast.kernels.gibbs import cpu, cuda, inference
+from radfast.kernels.gibbs.schedule import MOST_DENSE_TOPICS, first_whole_sweep
 from radfast.kernels.gibbs.team import LANES
 
-__all__ = ["METHODS", "Chain", "fold_in", "log_likelihood", "log_predictive", "sample", "start"]
+__all__ = [
+    "METHODS",
+    "Chain",
+    "first_whole_sweep",
+    "fold_in",
+    "log_likelihood",
+    "log_predictive",
+    "sample",
+    "start",
+]
 
-METHODS = ("auto", "exact", "dense", "mh")
+METHODS = ("auto", "exact", "dense", "sparse", "mh")
 MAX_TOPICS = 65_535
-#: Up to this many topics `auto` takes the dense method.
-MOST_DENSE_TOPICS = 64
 MAX_TOKENS_MH = 2**32 - 1
 
 
@@ -170,7 +181,13 @@ def start(
 
 
 def sample(
-    chain: Chain, n_sweeps: int, *, method: str = "auto", backend: str = "auto", threads: int = 0
+    chain: Chain,
+    n_sweeps: int,
+    *,
+    method: str = "auto",
+    planned: int = 0,
+    backend: str = "auto",
+    threads: int = 0,
 ) -> None:
     """Advance `chain` in place by `n_sweeps` sweeps over all tokens.
 
@@ -179,8 +196,12 @@ def sample(
     chain : Chain
     n_sweeps : int
         0 or more.
-    method : {"auto", "exact", "dense", "mh"}
+    method : {"auto", "exact", "dense", "sparse", "mh"}
         See the module.
+    planned : int
+        For ``auto`` on the CPU: sweeps of the whole run, of which this call may be a part; the same in all
+        calls of a run. Until `first_whole_sweep` some documents keep the topics that `start` drew, which the
+        counts and the likelihood show. 0 has neither start nor polish.
     backend : {"auto", "cpu", "cuda"}
         "cuda" has the method ``mh``, which is what ``auto`` means there; "auto" takes it where there is a GPU
         and ``mh`` is asked for, by name or by K. The topics are the same bits on both.
@@ -196,18 +217,19 @@ def sample(
         raise UsageError(f"[sample] method must be one of {', '.join(METHODS)}, is '{method}'")
     if n_sweeps < 0:
         raise UsageError(f"[sample] n_sweeps must be 0 or more, is {n_sweeps}")
-    if method == "auto":
-        method = "dense" if chain.n_topics <= MOST_DENSE_TOPICS and backend != "cuda" else "mh"
-    if backend == "cuda" and method != "mh":
+    if planned < 0:
+        raise UsageError(f"[sample] planned must be 0 or more, is {planned}")
+    if backend == "cuda" and method not in ("auto", "mh"):
         raise UsageError(f"[sample] method on backend 'cuda' must be mh or auto, is '{method}'")
-    if method == "mh" and len(chain.rows) > MAX_TOKENS_MH:
+    large = method == "auto" and chain.n_topics > MOST_DENSE_TOPICS
+    if (method == "mh" or large) and len(chain.rows) > MAX_TOKENS_MH:
         raise UsageError(f"[sample] method 'mh' takes up to {MAX_TOKENS_MH} tokens, got {len(chain.rows)}")
-    supported = ("cpu", "cuda") if method == "mh" else ("cpu",)
+    supported = ("cpu", "cuda") if method == "mh" or large or backend == "cuda" else ("cpu",)
     match choose_backend(backend, chain.topics, kernel="gibbs", supported=supported):
         case "cuda":
             cuda.sample(chain, n_sweeps)
         case _:
-            cpu.sample(chain, n_sweeps, method=method, threads=count_threads(threads))
+            cpu.sample(chain, n_sweeps, method=method, threads=count_threads(threads), planned=planned)
 
 
 def log_likelihood(chain: Chain, *, threads: int = 0) -> float:

@@ -1,0 +1,149 @@
+#include "gibbs_dense.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "cpu.h"
+#include "gibbs_pass.h"
+#include "tokenize_parallel.h"
+
+namespace radfast::gibbs {
+
+namespace {
+
+constexpr int64_t kChunk = 1 << 13;  // tokens of a chunk, which is at least one document
+
+struct Works {
+    DenseWork dense, sparse;
+    PriorWork prior;
+};
+
+Works choose_works() {
+    switch (current_simd()) {
+#if defined(__x86_64__) && defined(__GNUC__)
+        case Simd::avx512:
+            return {avx512::work_dense, avx512::work_sparse, avx512::weigh_prior};
+        case Simd::avx2:
+            return {avx2::work_dense, avx2::work_sparse, avx2::weigh_prior};
+#endif
+        default:
+            return {portable::work_dense, portable::work_sparse, portable::weigh_prior};
+    }
+}
+
+// Memory of one thread; vectors are aligned in it.
+struct Owned {
+    std::vector<float> floats;
+    std::vector<int32_t> moved;
+    std::vector<int64_t> list;
+    std::vector<uint32_t> topics;
+
+    DenseScratch scratch(int32_t stride) {
+        const size_t each = static_cast<size_t>(stride) * kWalkers;
+        floats.resize(3 * each + kBlock);
+        const size_t past = reinterpret_cast<uintptr_t>(floats.data()) / sizeof(float) % kBlock;
+        float* start = floats.data() + (kBlock - past) % kBlock;
+        topics.resize(2 * stride);
+        return {start, start + each, start + 2 * each, topics.data()};
+    }
+};
+
+// Edges of ranges of documents with about `goal` tokens each, from `first` to `last`.
+std::vector<int64_t> cut(const int64_t* indptr, int64_t first, int64_t last, int64_t goal) {
+    std::vector<int64_t> edges{first};
+    for (int64_t d = first + 1; d <= last; ++d) {
+        if (d == last || indptr[d] - indptr[edges.back()] >= goal) edges.push_back(d);
+    }
+    return edges;
+}
+
+// Which thread adds to a row: parts of all rows, so that no two threads meet.
+uint32_t part_of(int32_t row, uint32_t parts) {
+    return static_cast<uint64_t>(static_cast<uint32_t>(row) * 0x9E3779B1u) * parts >> 32;
+}
+
+}  // namespace
+
+void sample_dense(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* word_topic,
+                  int32_t* totals, int64_t first_sweep, int64_t n_sweeps, int64_t first_document,
+                  bool joining, bool sparse, int threads) {
+    const Works works = choose_works();
+    const DenseWork work = sparse ? works.sparse : works.dense;
+    const int64_t size = static_cast<int64_t>(corpus.n_groups) * model.stride;
+    std::vector<float> alpha(model.stride + kBlock), inverse(size), inverse_less(size);
+    for (int32_t k = 0; k < model.n_topics; ++k) alpha[k] = static_cast<float>(model.alpha[k]);
+    const float smoothing = static_cast<float>(model.smoothing);
+    const int64_t n_tokens = corpus.n_tokens - corpus.indptr[first_document];
+    const std::vector<int64_t> batches =
+        cut(corpus.indptr, first_document, corpus.n_documents, n_tokens / kBatches + 1);
+    std::vector<uint16_t> fresh;
+    std::vector<float> prior(sparse ? corpus.n_rows : 0);
+    std::vector<char> used(sparse ? corpus.n_rows : 0);
+    std::vector<Owned> owned(threads);
+    for (Owned& each : owned) each.moved.assign(size, 0);
+    for (int64_t sweep = first_sweep; sweep < first_sweep + n_sweeps; ++sweep) {
+        for (size_t batch = 0; batch + 1 < batches.size(); ++batch) {
+            const int64_t begin = corpus.indptr[batches[batch]], end = corpus.indptr[batches[batch + 1]];
+            for (int64_t row = 0; row < size; row += model.stride) {
+                for (int32_t k = 0; k < model.n_topics; ++k) {
+                    const float count = static_cast<float>(totals[row + k]);
+                    inverse[row + k] = 1.0f / (count + smoothing);
+                    inverse_less[row + k] = 1.0f / (count - 1.0f + smoothing);
+                }
+            }
+            fresh.resize(std::max<size_t>(fresh.size(), end - begin));
+            const DensePass pass{
+                &corpus, &model,       alpha.data(), word_topic, inverse.data(), inverse_less.data(),
+                topics,  fresh.data(), begin,        sweep,      joining,        prior.data()};
+            if (sparse) {
+                std::fill(used.begin(), used.end(), 0);
+                for (int64_t i = begin; i < end; ++i) used[corpus.rows[i]] = 1;
+                share(static_cast<size_t>(threads), static_cast<unsigned>(threads),
+                      [&](unsigned, size_t part) {
+                          for (int32_t w = static_cast<int32_t>(part); w < corpus.n_rows; w += threads) {
+                              if (used[w]) prior[w] = works.prior(pass, w);
+                          }
+                      });
+            }
+            const std::vector<int64_t> chunks =
+                cut(corpus.indptr, batches[batch], batches[batch + 1], kChunk);
+            share(chunks.size() - 1, static_cast<unsigned>(threads), [&](unsigned thread, size_t chunk) {
+                work(pass, chunks[chunk], chunks[chunk + 1], owned[thread].scratch(model.stride));
+            });
+            const uint32_t parts =
+                static_cast<uint32_t>(std::clamp<int64_t>((end - begin) / kChunk, 1, threads));
+            share(parts, parts, [&](unsigned, size_t part) {
+                int32_t* moved = owned[part].moved.data();
+                // Tokens that moved are listed first: a branch on chance is foretold wrong half of the time.
+                std::vector<int64_t>& list = owned[part].list;
+                list.resize(end - begin + 1);
+                size_t n = 0;
+                for (int64_t i = begin; i < end; ++i) {
+                    list[n] = i;
+                    n += (joining | (topics[i] != fresh[i - begin])) &
+                         (part_of(corpus.rows[i], parts) == part);
+                }
+                for (size_t j = 0; j < n; ++j) {
+                    const int64_t i = list[j];
+                    const uint16_t old = topics[i], now = fresh[i - begin];
+                    const int32_t row = corpus.rows[i];
+                    int32_t* counts = word_topic + static_cast<int64_t>(row) * model.stride;
+                    int32_t* total = moved + static_cast<int64_t>(corpus.row_group[row]) * model.stride;
+                    if (!joining) {
+                        --counts[old];
+                        --total[old];
+                    }
+                    ++counts[now];
+                    ++total[now];
+                }
+            });
+            for (Owned& each : owned) {
+                for (int64_t k = 0; k < size; ++k) totals[k] += each.moved[k];
+                std::fill(each.moved.begin(), each.moved.end(), 0);
+            }
+            std::copy(fresh.begin(), fresh.begin() + (end - begin), topics + begin);
+        }
+    }
+}
+
+}  // namespace radfast::gibbs

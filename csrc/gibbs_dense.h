@@ -1,0 +1,73 @@
+// Dense and sparse sweeps of the `gibbs` kernel (collapsed LDA): a dense one weighs all K topics for every
+// token, a sparse one those of the document (gibbs_sparse_unit.h); both draw from
+//
+//     p(k) ~ (n_dk + alpha_k) (n_wk + eta) / (n_k + V eta)          counts without the token itself
+//
+// Documents are sampled in parallel, each token after token. The counts of the document are exact, and so is
+// the removal of the token's own count; the counts of words and topics are those at the start of a batch of
+// documents (delayed counts: Newman et al. 2009). A sweep has kBatches batches of about as many tokens; the
+// counts are brought up to date after each.
+//
+// Topics lie in the lanes of the vector unit. Weights of the 16 lanes are summed block after block (the
+// running sums stay in memory), then across the lanes in a fixed order; a uniform number picks the lane and
+// then the block. The token's own topic is left out of the lanes and stands behind them, with its counts less
+// one. Behind that stands the new topic of the token before, once more with what one count of it weighs: so
+// that all sums of a token can be taken before the topic of the token before is known. Two documents are
+// walked at a time, since what is left is still a chain of one token after another.
+//
+// Random numbers: SplitMix64 of (seed, sweep, document, place), float32 arithmetic in an order that the
+// source fixes: the same bits at any number of threads and any vector width.
+#pragma once
+
+#include <cstdint>
+
+#include "gibbs.h"
+
+namespace radfast::gibbs {
+
+constexpr int kBatches = 16;
+constexpr int kBlock = 16;  // topics that are weighed together; columns of the tables are a multiple of it
+
+struct DensePass {
+    const Corpus* corpus;
+    const Model* model;
+    const float* alpha;         // (stride,) 0 from column K on
+    const int32_t* word_topic;  // (R, stride) n_wk
+    const float* inverse;       // (G, stride) 1 / (n_k + V eta), 0 from column K on
+    const float* inverse_less;  // (G, stride) 1 / (n_k - 1 + V eta)
+    const uint16_t* topics;     // (T,)
+    uint16_t* fresh;            // new topics of the batch, whose first token is `begin`
+    int64_t begin;
+    int64_t sweep;
+    bool joining;        // the tokens are in no count yet
+    const float* prior;  // (R,) sum_k alpha_k (n_wk + eta) / (n_k + V eta) of rows in the batch, where sparse
+};
+
+// Arrays of one thread: `walkers` times (stride,) each.
+struct DenseScratch {
+    float* counts;   // all 0 between documents
+    float* weights;  // n_dk + alpha_k
+    float* sums;
+    uint32_t* list;  // all below stride
+};
+
+constexpr int kWalkers = 2;  // documents a thread walks at a time
+
+using DenseWork = void (*)(const DensePass& pass, int64_t first, int64_t last, const DenseScratch& scratch);
+
+using PriorWork = float (*)(const DensePass& pass, int32_t row);
+
+#define RADFAST_DECLARE(isa)                                                   \
+    namespace isa {                                                            \
+    void work_dense(const DensePass&, int64_t, int64_t, const DenseScratch&);  \
+    void work_sparse(const DensePass&, int64_t, int64_t, const DenseScratch&); \
+    float weigh_prior(const DensePass&, int32_t);                              \
+    }
+RADFAST_DECLARE(portable)
+#if defined(__x86_64__) && defined(__GNUC__)
+RADFAST_DECLARE(avx2)
+RADFAST_DECLARE(avx512)
+#endif
+#undef RADFAST_DECLARE
+
+}  // namespace radfast::gibbs

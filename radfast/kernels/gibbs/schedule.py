@@ -1,0 +1,151 @@
+"""Method ``auto`` of the `gibbs` kernel on the CPU: which sweep is done how, and on which documents.
+
+A chain begins far from its posterior, and the sweeps that bring it near cost as much as those that count
+later. On a part of the documents they are cheap, and documents that join find topics in good shape: each of
+their tokens draws its first topic given all tokens that are in (a dense sweep in which nothing is taken out).
+The documents that are in are the first of a permutation that the seed fixes. At the end of a run of ``mh`` a
+few exact draws per token take out what its proposals leave behind.
+
+What happens in a sweep follows from its number, from the sweeps of the whole run and from the corpus; nothing
+is kept between two calls but the topics (those of documents yet to join stay as `start` drew them), so that a
+run in parts has the bits of a run in one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radfast.kernels.gibbs.team import compiled
+
+if TYPE_CHECKING:
+    from radfast.kernels.gibbs import Chain
+
+#: Up to this many topics the sweeps are dense.
+MOST_DENSE_TOPICS = 128
+#: The start: (share of the run's sweeps at which the stage ends, its part of the documents).
+DENSE_START = ((0.15, 1 / 16), (0.30, 1 / 8), (0.45, 1 / 4), (0.60, 1 / 2))
+MH_START = ((0.15, 1 / 4), (0.30, 1 / 2))
+LEAST_SWEEPS = 20  # shorter runs have neither start nor polish
+LEAST_TOKENS_PER_TOPIC = {"dense": 150, "mh": 50}  # of a stage: fewer make no topics worth joining
+POLISH = 50  # of so many sweeps one is polish
+
+
+@dataclass
+class Stage:
+    """Sweeps up to number `end` with `method` on `n_documents`; where it begins, all after `joined` join."""
+
+    begin: int
+    end: int
+    method: str
+    n_documents: int
+    joined: int
+
+
+def plan_stages(chain: Chain, planned: int) -> Iterator[Stage]:
+    """Yield the stages of a run of `planned` sweeps; the last has no end."""
+    n_documents, n_tokens, n_topics = len(chain.indptr) - 1, len(chain.rows), chain.n_topics
+    dense = n_topics <= MOST_DENSE_TOPICS
+    method = "dense" if dense else "mh"
+    begin, joined = 0, n_documents
+    if planned >= LEAST_SWEEPS:
+        for share, part in DENSE_START if dense else MH_START:
+            if n_tokens * part >= LEAST_TOKENS_PER_TOPIC[method] * n_topics and int(n_documents * part) > 0:
+                size = int(n_documents * part)
+                yield Stage(begin, int(planned * share), method, size, min(joined, size))
+                begin, joined = int(planned * share), size
+        if not dense:
+            polish = planned - planned // POLISH
+            yield Stage(begin, polish, method, n_documents, joined)
+            yield Stage(polish, planned, "sparse", n_documents, n_documents)
+            begin, joined = planned, n_documents
+    yield Stage(begin, 2**62, method, n_documents, joined)
+
+
+def first_whole_sweep(chain: Chain, planned: int) -> int:
+    """Return the number of the first sweep that takes all documents in a run of `planned` sweeps."""
+    return next(s.begin for s in plan_stages(chain, planned) if s.n_documents == len(chain.indptr) - 1)
+
+
+def run_stages(
+    chain: Chain,
+    n_sweeps: int,
+    planned: int,
+    sweep: Callable[[Chain, int, str], None],
+    join: Callable[[Chain, int], None],
+) -> None:
+    """Do `n_sweeps` sweeps of a run of `planned`.
+
+    ``sweep(chain, n, method)`` samples n sweeps, ``join(chain, first)`` lets documents from `first` on join.
+    """
+    last, n_documents = chain.n_sweeps + n_sweeps, len(chain.indptr) - 1
+    for stage in plan_stages(chain, planned):
+        n = min(stage.end, last) - chain.n_sweeps
+        if n <= 0:
+            continue
+        joins = chain.n_sweeps == stage.begin and stage.joined < stage.n_documents
+        if not joins and stage.n_documents == n_documents:
+            sweep(chain, n, stage.method)
+            chain.n_sweeps += n
+            continue
+        order = np.random.default_rng(chain.seed).permutation(n_documents)[: stage.n_documents]
+        part = take_documents(chain, order, stage.joined if joins else stage.n_documents)
+        if joins:
+            join(part, stage.joined)
+        if stage.n_documents < n_documents:
+            sweep(part, n, stage.method)
+            chain.n_sweeps += n
+        _copy_tokens(chain.indptr, order, part.indptr, chain.topics, part.topics, False)
+        del part
+        recount(chain)
+        if stage.n_documents == n_documents:
+            sweep(chain, n, stage.method)
+            chain.n_sweeps += n
+
+
+def take_documents(chain: Chain, documents: NDArray[np.int64], n_counted: int) -> Chain:
+    """Return a chain of some documents, in their order, of which the first `n_counted` are in the counts.
+
+    It has the tables of `chain`, whose own counts are lost: `recount` brings them back.
+    """
+    indptr = np.concatenate(([0], np.cumsum(np.diff(chain.indptr)[documents])))
+    rows = np.empty(indptr[-1], chain.rows.dtype)
+    topics = np.empty(indptr[-1], chain.topics.dtype)
+    _copy_tokens(chain.indptr, documents, indptr, chain.rows, rows, True)
+    _copy_tokens(chain.indptr, documents, indptr, chain.topics, topics, True)
+    part = replace(
+        chain, indptr=indptr, rows=rows, topics=topics, document_group=chain.document_group[documents]
+    )
+    recount(part, int(indptr[n_counted]))
+    return part
+
+
+def recount(chain: Chain, n_tokens: int | None = None) -> None:
+    """Fill the counts of `chain` from its topics, or those of its first tokens."""
+    chain.word_topic.fill(0)
+    chain.totals.fill(0)
+    count(chain.rows[:n_tokens], chain.row_group, chain.topics[:n_tokens], chain.word_topic, chain.totals)
+
+
+@compiled
+def count(rows: Any, row_group: Any, topics: Any, word_topic: Any, totals: Any) -> None:
+    """Add the topics of all tokens to `word_topic` and `totals`."""
+    for i in range(len(rows)):
+        word_topic[rows[i], topics[i]] += 1
+        totals[row_group[rows[i]], topics[i]] += 1
+
+
+@compiled
+def _copy_tokens(indptr: Any, documents: Any, part_indptr: Any, whole: Any, part: Any, out: bool) -> None:
+    # Tokens of the documents out of `whole` into `part`, or back.
+    for j in range(len(documents)):
+        begin, size = indptr[documents[j]], part_indptr[j + 1] - part_indptr[j]
+        for i in range(size):
+            if out:
+                part[part_indptr[j] + i] = whole[begin + i]
+            else:
+                whole[begin + i] = part[part_indptr[j] + i]
