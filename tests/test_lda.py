@@ -275,7 +275,7 @@ def test_matching_leaves_over_what_has_no_partner(fitted):
 def test_models_of_other_words_are_matched_by_name(fitted):
     model, counts, _ = fitted
     order = np.random.default_rng(0).permutation(40)[:30]
-    part = small().fit(as_corpus(counts[:, order].tocsr(), [f"w{i}" for i in order]))
+    part = small(random_state=2).fit(as_corpus(counts[:, order].tocsr(), [f"w{i}" for i in order]))
     partners, similarity = model.match(part)
     assert sorted(partners) == list(range(K))
     assert similarity.min() > 0.7
