@@ -254,8 +254,8 @@ class _Search:
         warps = max(1, min(8, (48 << 10) // of_warp))
         arguments = (
             units, self.keys, np.int64(self.n_keys), np.int64(self.features), np.int64(places), order,
-            np.uint32(parts), np.uint32(capacity), np.uint32(scores.shape[1]), np.uint32(size), np.int32(scored),
-            offers, counts, scores, ids, overflown, self.status[2:],
+            np.uint32(parts), np.uint32(capacity), np.uint32(scores.shape[1]), np.uint32(size),
+            np.int32(scored), offers, counts, scores, ids, overflown, self.status[2:],
         )  # fmt: skip
         self.kernels.launch("cosine_finish", (-(-places // warps), 1), 32 * warps, arguments, warps * of_warp)
 
