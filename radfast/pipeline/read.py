@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import numpy as np
@@ -105,15 +106,21 @@ def learn_topics(run: Context) -> str:
         alpha=settings.alpha,
         eta=settings.eta,
         n_sweeps=settings.n_sweeps,
+        backend=run.config.backend,
         threads=run.threads,
         random_state=run.config.seed,
     )
-    hierarchy.fit(documents, windows, progress=run.progress)
+    kept = run.work / f"topics-{run.key[:12]}"
+    for old in run.work.glob("topics-*"):
+        if old != kept:
+            shutil.rmtree(old)
+    hierarchy.fit(documents, windows, progress=run.progress, checkpoint=kept)
     hierarchy.save(run.model / "topics")
     store.write_json(run.work / "curve.json", curve)
     report_ids = [reports["report_id"][int(row)].as_py() for row in usable]
     run.write("topics", _tabulate_topics(hierarchy, report_ids, identifiers))
     run.write("topic_words", _tabulate_words(hierarchy, settings.top_words))
+    shutil.rmtree(kept, ignore_errors=True)
     return f"{n_document} document, {n_document} x {n_second} second-level, {n_sentence} sentence topics"
 
 
@@ -136,6 +143,7 @@ def _draw_curve(run: Context, documents: text.Corpus, patients: list[str]) -> di
         n_sweeps=settings.curve_sweeps,
         alpha=settings.alpha,
         eta=settings.eta,
+        backend=run.config.backend,
         threads=run.threads,
         random_state=run.config.seed,
         progress=run.progress,
