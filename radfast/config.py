@@ -147,7 +147,8 @@ class Config(_Section):
     seed: int = Field(0, ge=0)
     threads: int = Field(0, ge=0, description="0 takes all cores")
     backend: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="where networks are trained; the other kernels have a CPU form only"
+        "auto",
+        description="where topics and networks are trained and images labeled; auto: on a GPU that is there",
     )
     archive: ArchiveConfig = ArchiveConfig()
     text: TextConfig = TextConfig()
