@@ -54,4 +54,14 @@ CASES = (
         check=_check_topics,
         peers={"tomotopy": _fit_tomotopy},
     ),
+    Case(
+        name="gibbs-1000",
+        sizes={"documents": 5_000, "tokens": 600_000, "words": 10_000, "topics": 1000},
+        unit="tokens",
+        set_up=_make_counts,
+        work=_fit_topics,
+        count=lambda state: float(state["counts"].sum()) * state["sweeps"],
+        check=_check_topics,
+        peers={"tomotopy": _fit_tomotopy},
+    ),
 )

@@ -48,6 +48,7 @@ class SparseWalker {
         for (int64_t i = begin; i < end; ++i) put_in(pass_.topics[i]);
         for (int64_t i = begin; i < end; ++i) {
             const uint32_t old = pass_.topics[i];
+            if (i + 1 < end) ask_for(corpus.rows[i + 1], pass_.topics[i + 1]);
             take_out(old);
             const uint32_t now = sample(corpus.rows[i], old);
             put_in(now);
@@ -76,6 +77,13 @@ class SparseWalker {
         counts_[last] = 0;
         place_[topics_[at]] = at + 1;
         place_[topic] = 0;
+    }
+
+    // What sample() is to read of a row: it lies far apart in a table that no cache holds.
+    RADFAST_INLINE void ask_for(int32_t row, uint32_t old) const {
+        const int32_t* n_w = pass_.word_topic + static_cast<int64_t>(row) * stride_;
+        __builtin_prefetch(n_w + old);
+        for (uint32_t j = 0; j < size_; ++j) __builtin_prefetch(n_w + topics_[j]);
     }
 
     RADFAST_INLINE float draw() {

@@ -54,7 +54,7 @@ RADFAST_INLINE float choose(bool first, float a, float b) {
 RADFAST_INLINE U all(uint32_t x) { return x - U{}; }
 
 RADFAST_INLINE U places_from(uint32_t place) {
-    U places;
+    U places{};
     for (int j = 0; j < kLanes; ++j) places[j] = place + j;
     return places;
 }

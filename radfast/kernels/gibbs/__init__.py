@@ -40,8 +40,8 @@ Methods
            1 tokens. Not the exact chain either, and bounded by the same tests.
 ``auto``   ``dense`` up to K = 128, ``mh`` above. Where `sample` is told the length of the whole run, the run
            starts on a growing part of the documents, if that has tokens enough for K topics, and a run of
-           ``mh`` ends in ``sparse`` sweeps (one of fifty): schedule.py says when. docs/lda.md has what each
-           choice costs and gains.
+           ``mh`` ends in dense or sparse sweeps (one of fifty): schedule.py says when. docs/lda.md has what
+           each choice costs and gains.
 """
 
 from __future__ import annotations

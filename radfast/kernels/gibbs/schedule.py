@@ -3,8 +3,8 @@
 A chain begins far from its posterior, and the sweeps that bring it near cost as much as those that count
 later. On a part of the documents they are cheap, and documents that join find topics in good shape: each of
 their tokens draws its first topic given all tokens that are in (a dense sweep in which nothing is taken out).
-The documents that are in are the first of a permutation that the seed fixes. At the end of a run of ``mh`` a
-few exact draws per token take out what its proposals leave behind.
+The documents that are in are the first of a permutation that the seed fixes. A run of ``mh`` ends in a
+few dense or sparse sweeps (polish): a draw from all topics reaches what few proposals miss.
 
 What happens in a sweep follows from its number, from the sweeps of the whole run and from the corpus; nothing
 is kept between two calls but the topics (those of documents yet to join stay as `start` drew them), so that a
@@ -33,6 +33,7 @@ MH_START = ((0.15, 1 / 4), (0.30, 1 / 2))
 LEAST_SWEEPS = 20  # shorter runs have neither start nor polish
 LEAST_TOKENS_PER_TOPIC = {"dense": 150, "mh": 50}  # of a stage: fewer make no topics worth joining
 POLISH = 50  # of so many sweeps one is polish
+MOST_DENSE_POLISH = 2048  # topics; above, sparse sweeps cost less
 
 
 @dataclass
@@ -61,7 +62,8 @@ def plan_stages(chain: Chain, planned: int) -> Iterator[Stage]:
         if not dense:
             polish = planned - planned // POLISH
             yield Stage(begin, polish, method, n_documents, joined)
-            yield Stage(polish, planned, "sparse", n_documents, n_documents)
+            last = "dense" if n_topics <= MOST_DENSE_POLISH else "sparse"
+            yield Stage(polish, planned, last, n_documents, n_documents)
             begin, joined = planned, n_documents
     yield Stage(begin, 2**62, method, n_documents, joined)
 

@@ -1,0 +1,232 @@
+"""CPU time on one core until held-out perplexity is that of tomotopy: bench/results/lda.json.
+
+Each round trains tomotopy once and then ours (method ``auto``) with 60, 80, 100, ... sweeps, until a run
+ends at tomotopy's perplexity or below; the figure is the ratio of the CPU time of those two trainings, and
+the median over rounds, which differ in seed. CPU time runs from the tokens in memory to the trained counts.
+Perplexity is document completion, computed by the same function for both from their counts of words in
+topics: half of each held-out document gives its shares (`gibbs.fold_in`), the other half is predicted.
+
+    python -m bench.lda_quality DATA [--rounds 3] [--cases notes-80 ...]
+
+DATA is the folder with text/mtsamples_*.jsonl, text/stopwords_*.txt and lda/roco_ccby.ldac.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import resource
+import time
+from collections import Counter
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.compare import write_result
+from radfast.kernels import gibbs
+
+ETA = 0.01
+SWEEPS = (60, 80, 100, 125, 160, 200, 250, 320, 400, 500, 640, 800, 1000)
+
+
+@dataclass
+class Quality:
+    """A corpus, K, alpha, and the sweeps that tomotopy makes."""
+
+    corpus: str
+    n_topics: int
+    alpha: float
+    peer_sweeps: int
+
+    @property
+    def name(self) -> str:
+        """Corpus, K and alpha, and the peer's sweeps."""
+        return f"{self.corpus}-{self.n_topics}-alpha{self.alpha}-sweeps{self.peer_sweeps}"
+
+
+CASES = (
+    Quality("notes", 80, 0.1, 200),
+    Quality("notes", 80, 0.01, 200),
+    Quality("sentences", 80, 0.01, 200),
+    Quality("sentences", 80, 0.1, 200),
+    Quality("captions", 80, 0.05, 200),
+    Quality("notes", 1000, 0.05, 100),
+    Quality("notes", 800, 0.01, 100),
+    Quality("sentences", 1000, 0.01, 100),
+    Quality("captions", 1000, 0.01, 100),
+    Quality("synthetic", 80, 0.1, 200),
+)
+
+Split = tuple[NDArray[np.int64], NDArray[np.int32], int, tuple[NDArray[Any], ...]]
+
+
+def read_texts(data: Path) -> list[str]:
+    """Transcriptions of all specialties."""
+    names = ("mtsamples_radiology.jsonl", "mtsamples_other.jsonl")
+    return [json.loads(x)["text"] for n in names for x in (data / "text" / n).read_text().splitlines()]
+
+
+def read_words(data: Path, texts: list[str]) -> list[list[str]]:
+    """Words of 3 letters or more that are no stop words."""
+    stop = set((data / "text" / "stopwords_en_sklearn_bsd3.txt").read_text().split())
+    found = (re.findall("[a-z]{3,}", text.lower()) for text in texts)
+    return [[word for word in words if word not in stop] for words in found]
+
+
+def read_windows(data: Path) -> list[list[str]]:
+    """Words of two sentences at a time of the transcriptions."""
+    windows = []
+    for text in read_texts(data):
+        sentences = [words for words in read_words(data, re.split(r"(?<=[.!?:])\s+", text)) if words]
+        windows += [list(chain.from_iterable(sentences[i : i + 2])) for i in range(0, len(sentences), 2)]
+    return windows
+
+
+def number_words(documents: list[list[str]]) -> tuple[list[list[int]], int]:
+    """Ids of words that stand in 3 documents or more."""
+    documents_with = Counter(word for words in documents for word in set(words))
+    ids = {w: i for i, w in enumerate(sorted(w for w, n in documents_with.items() if n >= 3))}
+    return [[ids[w] for w in words if w in ids] for words in documents], len(ids)
+
+
+def read_captions(data: Path) -> tuple[list[list[int]], int]:
+    """Figure captions as bags of words."""
+    documents = []
+    for line in (data / "lda" / "roco_ccby.ldac").read_text().splitlines():
+        pairs = (field.split(":") for field in line.split()[1:])
+        documents.append([int(word) for word, count in pairs for _ in range(int(count))])
+    return documents, 1 + max(max(d) for d in documents if d)
+
+
+def draw_synthetic(n_documents: int = 20_000, n_words: int = 29_000) -> tuple[list[list[int]], int]:
+    """Draw a corpus from an LDA of 80 topics, about 130 tokens a document, words by Zipf's law."""
+    random = np.random.default_rng(7)
+    zipf = 1.0 / np.arange(1, n_words + 1)
+    phi = random.dirichlet(zipf / zipf.sum() * 20 + 1e-9, 80)
+    cumulated = np.cumsum(phi, axis=1)
+    documents = []
+    for _ in range(n_documents):
+        topics = random.choice(80, max(2, int(random.gamma(2, 65))), p=random.dirichlet(np.full(80, 0.1)))
+        draws = random.random(len(topics))
+        ids = [
+            np.searchsorted(cumulated[k], u * cumulated[k, -1]) for k, u in zip(topics, draws, strict=True)
+        ]
+        documents.append([int(i) for i in ids])
+    return documents, n_words
+
+
+def split(name: str, data: Path) -> Split:
+    """Training documents as indptr and rows, V, and the halves of those held out."""
+    match name:
+        case "notes":
+            documents, n_words = number_words(read_words(data, read_texts(data)))
+        case "sentences":
+            documents, n_words = number_words(read_windows(data))
+        case "captions":
+            documents, n_words = read_captions(data)
+        case _:
+            documents, n_words = draw_synthetic()
+    documents = [d for d in documents if len(d) > 1]
+    random = np.random.default_rng(1)
+    documents = [documents[i] for i in random.permutation(len(documents))]
+    n_held = min(2000, len(documents) // (10 if len(documents) > 5000 else 5))
+    training, held = documents[:-n_held], documents[-n_held:]
+    seen = np.bincount(np.concatenate([np.array(d) for d in training]), minlength=n_words) > 0
+    first, second = [], []
+    for document in held:
+        words = random.permutation([w for w in document if seen[w]])
+        first.append(words[: len(words) // 2])
+        second.append(words[len(words) // 2 :] if len(words) > 1 else words[:0])
+    indptr, rows = _join(training)
+    return indptr, rows, n_words, (*_join(first), *_join(second))
+
+
+def _join(documents: list[Any]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    indptr = np.concatenate(([0], np.cumsum([len(d) for d in documents]))).astype(np.int64)
+    return indptr, np.concatenate([np.asarray(d, np.int32) for d in documents])
+
+
+def perplexity(word_topic: NDArray[Any], case: Quality, corpus: Split) -> float:
+    """Document completion under counts of words in topics (V, K)."""
+    _, _, n_words, (first_indptr, first, second_indptr, second) = corpus
+    phi = ((word_topic + ETA) / (word_topic.sum(axis=0) + n_words * ETA)).astype(np.float32)
+    theta = gibbs.fold_in(first_indptr, first, phi, case.alpha, threads=1)
+    return float(np.exp(-gibbs.log_predictive(second_indptr, second, theta, phi).sum() / len(second)))
+
+
+def train_peer(case: Quality, corpus: Split, seed: int) -> tuple[float, float]:
+    """CPU seconds and perplexity of tomotopy."""
+    import tomotopy
+
+    indptr, rows, n_words, _ = corpus
+    model = tomotopy.LDAModel(k=case.n_topics, alpha=case.alpha, eta=ETA, seed=seed + 1)
+    model.optim_interval = 0
+    for begin, end in pairwise(indptr):
+        model.add_doc([str(w) for w in rows[begin:end]])
+    start = time.process_time()
+    model.train(case.peer_sweeps, workers=1)
+    seconds = time.process_time() - start
+    word_topic = np.zeros((n_words, case.n_topics))
+    ids = [int(word) for word in model.used_vocabs]
+    for k in range(case.n_topics):
+        word_topic[ids, k] = model.get_topic_word_dist(k, normalize=False) - ETA
+    return seconds, perplexity(np.maximum(word_topic, 0), case, corpus)
+
+
+def train_ours(case: Quality, corpus: Split, seed: int, n_sweeps: int) -> tuple[float, float]:
+    """CPU seconds and perplexity of a run of `n_sweeps`."""
+    indptr, rows, n_words, _ = corpus
+    start = time.process_time()
+    state = gibbs.start(indptr, rows, case.n_topics, n_rows=n_words, alpha=case.alpha, eta=ETA, seed=seed)
+    gibbs.sample(state, n_sweeps, planned=n_sweeps, backend="cpu", threads=1)
+    seconds = time.process_time() - start
+    return seconds, perplexity(state.word_topic[:, : case.n_topics], case, corpus)
+
+
+def compare(case: Quality, data: Path, rounds: int) -> dict[str, Any]:
+    """Train both in turn, `rounds` times."""
+    corpus = split(case.corpus, data)
+    train_ours(case, corpus, 0, 20)  # compiles
+    pairs: list[dict[str, Any]] = []
+    for seed in range(rounds):
+        peer_seconds, peer_value = train_peer(case, corpus, seed)
+        runs = []
+        for n_sweeps in SWEEPS:
+            seconds, value = train_ours(case, corpus, seed, n_sweeps)
+            runs.append({"sweeps": n_sweeps, "seconds": seconds, "perplexity": value})
+            if value <= peer_value:
+                break
+        reached = bool(runs[-1]["perplexity"] <= peer_value)
+        pairs.append({
+            "peer_seconds": peer_seconds, "peer_perplexity": peer_value, "ours": runs, "reached": reached,
+            "ratio": peer_seconds / runs[-1]["seconds"] if reached else 0.0,
+        })  # fmt: skip
+        print(case.name, seed, f"{peer_value:.1f} ratio {pairs[-1]['ratio']:.2f}", runs[-1], flush=True)
+    return {
+        "case": case.name, "documents": len(corpus[0]) - 1, "tokens": len(corpus[1]), "words": corpus[2],
+        "cpu_time_ratio": float(np.median([pair["ratio"] for pair in pairs])), "rounds": pairs,
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Run the cases and write bench/results/lda.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cases", nargs="*", help="parts of names")
+    options = parser.parse_args()
+    chosen = [c for c in CASES if not options.cases or any(part in c.name for part in options.cases)]
+    results = []
+    for case in chosen:
+        results.append(compare(case, options.data, options.rounds))
+        write_result("lda", results)
+
+
+if __name__ == "__main__":
+    main()
