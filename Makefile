@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS := $(shell nvidia-smi >/dev/null 2>&1 || echo "-c constraints.txt")
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-long lint format types layers bench bench-compare sanitize check gpu-check
+.PHONY: demo test test-long lint format types layers bench bench-compare sanitize fuzz check gpu-check
 
 $(INSTALLED): pyproject.toml setup.py CMakeLists.txt constraints.txt $(wildcard csrc/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -63,5 +63,19 @@ sanitize: $(filter $(BIN)/cmake,$(CMAKE))  ## tests/native/drive_*.cpp under ASa
 gpu-check: $(INSTALLED)  ## on a machine with a GPU: its tests, times against its rooflines, bench/results/gpu.json
 	! nvidia-smi >/dev/null 2>&1 || $(BIN)/python -c 'import cupy' || $(BIN)/python -m pip install -q -e '.[cuda]'
 	$(BIN)/python -m bench.gpu_check
+
+FUZZ_SECONDS ?= 60
+
+fuzz: $(filter $(BIN)/cmake,$(CMAKE))  ## tests/native/fuzz_*.cpp, FUZZ_SECONDS each
+	@command -v clang++ >/dev/null || { echo "make fuzz needs clang++ with libFuzzer:" \
+		"apt-get install clang libclang-rt-14-dev (14: the version of your clang)"; exit 1; }
+	$(CMAKE) -S tests/native -B build/fuzz -DCMAKE_CXX_COMPILER=clang++ -DRADFAST_FUZZ=ON \
+		-DRADFAST_SANITIZE=address,undefined
+	$(CMAKE) --build build/fuzz -j 2
+	for target in $(basename $(notdir $(wildcard tests/native/fuzz_*.cpp))); do \
+		mkdir -p build/fuzz/corpus/$$target && \
+		build/fuzz/$$target -max_total_time=$(FUZZ_SECONDS) -max_len=2048 -len_control=0 -timeout=20 -print_final_stats=1 \
+			-artifact_prefix=build/fuzz/ -dict=tests/native/$$target.dict build/fuzz/corpus/$$target || exit 1; \
+	done
 
 check: lint types layers test
