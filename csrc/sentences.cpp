@@ -11,15 +11,19 @@ void SentenceRules::add(SentenceWord table, const std::vector<std::string>& word
         const uint32_t number = words_.add(WordKey::of(word), 0, 0);
         tables_.resize(words_.size());
         tables_[number] |= table;
+        if (!word.empty() && word.size() <= kMaxEntry) {
+            lengths_[static_cast<uint8_t>(word[0])] |= 1ULL << word.size();
+        }
     }
 }
 
 uint16_t SentenceRules::find(std::string_view word) const {
     if (word.empty() || word.size() > kMaxEntry) return 0;
+    const auto head = static_cast<uint8_t>(lower_ascii(word[0]));
+    if (!(lengths_[head] >> word.size() & 1)) return 0;
     char lower[kMaxEntry];
-    std::transform(word.begin(), word.end(), lower, lower_ascii);
-    const WordKey key = WordKey::of({lower, word.size()});
-    const uint32_t number = words_.find(key);
+    for (size_t i = 0; i < word.size(); ++i) lower[i] = lower_ascii(word[i]);
+    const uint32_t number = words_.find(WordKey::of({lower, word.size()}));
     return number == WordTable::kNone ? 0 : tables_[number];
 }
 
@@ -120,18 +124,12 @@ class Splitter {
 
     bool in_brackets(size_t at) const {
         const size_t limit = at - start_ > kMaxBracket ? at - kMaxBracket : start_;
-        for (size_t back = at; back-- > limit;) {
-            if (text_[back] == ')') return false;
-            if (text_[back] == '(') {
-                if (back == start_) return false;
-                for (size_t ahead = at; ahead < size_ && ahead < at + kMaxBracket; ++ahead) {
-                    if (text_[ahead] == ')') return true;
-                    if (text_[ahead] == '(') return false;
-                }
-                return false;
-            }
-        }
-        return false;
+        size_t open = size_;
+        for (size_t from = limit; (from = text_.find('(', from, at)) < at; ++from) open = from;
+        if (open == size_ || open == start_ || text_.find(')', open, at) < at) return false;
+        const size_t end = std::min(size_, at + kMaxBracket);
+        const size_t close = text_.find(')', at, end);
+        return close < end && text_.find('(', at, close) == close;
     }
 
     // A number that ends at `at` and heads a list item. Where the item starts inside the sentence, ends it
@@ -204,6 +202,10 @@ class Splitter {
     }
 
     size_t at_terminal(size_t at) {
+        if (text_[at] == '.' && at > 0 && at + 1 < size_ && is_digit(text_[at - 1]) &&
+            is_digit(text_[at + 1])) {
+            return at + 1;
+        }
         size_t run = at;
         bool asks = false;
         while (run < size_ && (text_[run] == '.' || text_[run] == '!' || text_[run] == '?'))
@@ -278,20 +280,22 @@ class Splitter {
         if (mark.run > mark.at + 1) return next == Kind::upper;
         if (mark.closed == mark.run && in_brackets(mark.at)) return false;
         const std::string_view word = text_.word_before(start_, mark.at);
-        const std::string_view follow = text_.word_at(mark.next);
-        const bool begins = is(follow, kStarter);
+        const uint16_t tables = rules_.find(word);
+        const auto begins = [&] { return is(text_.word_at(mark.next), kStarter); };
         const bool capital = next != Kind::lower && next != Kind::digit;
         const std::string_view unit = Text::after_number(word);
-        const bool measured = unit.size() < word.size() || text_.follows_number(start_, word);
-        if (unit.empty() || (measured && is(unit, kUnit))) return next != Kind::lower || begins;
-        const uint16_t tables = rules_.find(word);
+        const bool whole = unit.size() == word.size();
+        if (unit.empty() || (((whole ? tables : rules_.find(unit)) & kUnit) &&
+                             (!whole || text_.follows_number(start_, word)))) {
+            return next != Kind::lower || begins();
+        }
         if (tables & kNeverLast) return false;
         if ((tables & kBeforeNumber) && next == Kind::digit) return false;
         if (tables & kNotBeforeLower) return capital;
         if (text_.is_dotted(word)) return capital;
-        if (word.size() == 1) return capital && is_upper(word[0]) && (begins || ends_letter(word));
+        if (word.size() == 1) return capital && is_upper(word[0]) && (begins() || ends_letter(word));
         if (next != Kind::lower) return true;
-        return begins || word.size() > 3 || !text_.is_letters(word) || text_.kind(start_) == Kind::lower;
+        return word.size() > 3 || !text_.is_letters(word) || text_.kind(start_) == Kind::lower || begins();
     }
 
     // "J. Smith" goes on, "hepatitis C. The" does not.

@@ -43,6 +43,7 @@ class SentenceRules {
 
     WordTable words_;
     std::vector<uint16_t> tables_;  // by number of the word
+    uint64_t lengths_[256] = {};    // by first byte: lengths of the words, one bit each
 };
 
 struct Span {

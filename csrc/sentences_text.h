@@ -1,8 +1,10 @@
 // Looking around in a text: the questions the sentence splitter asks. All positions are byte offsets.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 #include "tokenize_classify.h"
@@ -10,13 +12,40 @@
 
 namespace radfast {
 
-inline bool is_digit(char c) { return c >= '0' && c <= '9'; }
-inline bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
-inline bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
-inline bool is_letter(char c) { return is_upper(c) || is_lower(c); }
-inline char lower_ascii(char c) { return is_upper(c) ? static_cast<char>(c + 32) : c; }
+constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
+constexpr bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
+constexpr bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
+constexpr bool is_letter(char c) { return is_upper(c) || is_lower(c); }
+constexpr char lower_ascii(char c) { return is_upper(c) ? static_cast<char>(c + 32) : c; }
 
 enum class Kind { upper, lower, digit, space, closing, other };
+
+constexpr auto kAsciiKinds = [] {
+    std::array<Kind, 128> kinds{};
+    for (unsigned c = 0; c < 128; ++c) {
+        const char mark = static_cast<char>(c);
+        kinds[c] = is_lower(mark)   ? Kind::lower
+                   : is_upper(mark) ? Kind::upper
+                   : is_digit(mark) ? Kind::digit
+                                    : Kind::other;
+        if (mark == ' ' || (c >= 9 && c <= 13) || (c >= 28 && c <= 31)) kinds[c] = Kind::space;
+    }
+    for (const char mark : {',', ';', ':', ')', ']', '}', '/', '=', '+', '%'}) {
+        kinds[static_cast<unsigned>(mark)] = Kind::closing;
+    }
+    return kinds;
+}();
+
+// Characters of a word: letters, digits, marks inside words, and all that is not ASCII.
+constexpr auto kWordChars = [] {
+    std::array<bool, 256> chars{};
+    for (unsigned c = 0; c < 256; ++c) {
+        const char mark = static_cast<char>(c);
+        chars[c] = c >= 0x80 || is_letter(mark) || is_digit(mark);
+    }
+    for (const char mark : {'.', '-', '/', '\'', '#'}) chars[static_cast<unsigned>(mark)] = true;
+    return chars;
+}();
 
 class Text {
   public:
@@ -28,18 +57,15 @@ class Text {
 
     // Bytes of the character at `at`.
     size_t length(size_t at) const { return decoded(at).length; }
-    bool is_space(size_t at) const { return (class_at(at) & kSpace) != 0; }
+    bool is_space(size_t at) const { return kind(at) == Kind::space; }
 
     Kind kind(size_t at) const {
-        const char c = text_[at];
-        if (is_lower(c)) return Kind::lower;
-        if (is_upper(c)) return Kind::upper;
-        if (is_digit(c)) return Kind::digit;
+        const auto c = static_cast<uint8_t>(text_[at]);
+        if (c < 0x80) return kAsciiKinds[c];
         const uint8_t bits = class_at(at);
         if (bits & kSpace) return Kind::space;
         if (bits & kLower) return Kind::lower;
-        if (bits & kUpper) return Kind::upper;
-        return std::string_view(",;:)]}/=+%").find(c) != std::string_view::npos ? Kind::closing : Kind::other;
+        return bits & kUpper ? Kind::upper : Kind::other;
     }
 
     Kind kind_before(size_t at) const {
@@ -49,6 +75,12 @@ class Text {
     }
 
     size_t find_mark(size_t at) const { return find_sentence_mark(bytes(), at, size_); }
+
+    // First position in [first, last) of `mark`, else `last`.
+    size_t find(char mark, size_t first, size_t last) const {
+        const void* found = first < last ? std::memchr(text_ + first, mark, last - first) : nullptr;
+        return found ? static_cast<size_t>(static_cast<const char*>(found) - text_) : last;
+    }
 
     // First position from `at` on that is not white space; at most size.
     size_t skip_space(size_t at) const {
@@ -94,6 +126,7 @@ class Text {
                 ++at;
                 continue;
             }
+            if (!(c & 0x80)) break;
             const std::string_view rest = view(at, size_);
             if (rest.starts_with("\u201D") || rest.starts_with("\u2019")) {
                 at += 3;
@@ -214,13 +247,13 @@ class Text {
   private:
     static constexpr size_t kMaxWord = 40;
 
-    static bool is_word_char(char c) {
-        return is_letter(c) || is_digit(c) || c == '.' || c == '-' || c == '/' || c == '\'' || c == '#' ||
-               (c & 0x80);
-    }
+    static bool is_word_char(char c) { return kWordChars[static_cast<uint8_t>(c)]; }
 
     const uint8_t* bytes() const { return reinterpret_cast<const uint8_t*>(text_); }
-    Decoded decoded(size_t at) const { return decode(bytes() + at, size_ - at); }
+    Decoded decoded(size_t at) const {
+        const auto c = static_cast<uint8_t>(text_[at]);
+        return c < 0x80 ? Decoded{c, 1, true} : decode(bytes() + at, size_ - at);
+    }
     uint8_t class_at(size_t at) const { return class_of(decoded(at).point); }
 
     const char* text_;

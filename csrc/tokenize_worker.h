@@ -22,7 +22,7 @@ class Worker {
     // Appends a document to the unit.
     void process(std::string_view text, Unit& unit);
 
-    const WordTable& words() const { return words_; }
+    WordTable& words() { return words_; }
     uint64_t invalid() const { return scanner_.invalid(); }
 
   private:
