@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 #: Up to this many topics the sweeps are dense.
 MOST_DENSE_TOPICS = 128
-#: The start: (share of the run's sweeps at which the stage ends, its part of the documents).
-DENSE_START = ((0.15, 1 / 16), (0.30, 1 / 8), (0.45, 1 / 4), (0.60, 1 / 2))
-MH_START = ((0.15, 1 / 4), (0.30, 1 / 2))
+#: The start: parts of the documents, one stage each.
+START = {"dense": (1 / 16, 1 / 8, 1 / 4, 1 / 2), "mh": (1 / 4, 1 / 2)}
+STAGE_SHARE, MOST_STAGE_SWEEPS = 0.15, 20  # of the run, in sweeps
 LEAST_SWEEPS = 20  # shorter runs have neither start nor polish
 LEAST_TOKENS_PER_TOPIC = {"dense": 150, "mh": 50}  # of a stage: fewer make no topics worth joining
 POLISH = 50  # of so many sweeps one is polish
@@ -54,11 +54,12 @@ def plan_stages(chain: Chain, planned: int) -> Iterator[Stage]:
     method = "dense" if dense else "mh"
     begin, joined = 0, n_documents
     if planned >= LEAST_SWEEPS:
-        for share, part in DENSE_START if dense else MH_START:
-            if n_tokens * part >= LEAST_TOKENS_PER_TOPIC[method] * n_topics and int(n_documents * part) > 0:
-                size = int(n_documents * part)
-                yield Stage(begin, int(planned * share), method, size, min(joined, size))
-                begin, joined = int(planned * share), size
+        length = min(int(planned * STAGE_SHARE), MOST_STAGE_SWEEPS)
+        for part in START[method]:
+            size = int(n_documents * part)
+            if size > 0 and n_tokens * part >= LEAST_TOKENS_PER_TOPIC[method] * n_topics:
+                yield Stage(begin, begin + length, method, size, min(joined, size))
+                begin, joined = begin + length, size
         if not dense:
             polish = planned - planned // POLISH
             yield Stage(begin, polish, method, n_documents, joined)
