@@ -24,6 +24,7 @@ CASES = [
     "There is a 2.5 cm. mass in the liver.| It measures 6 mm.| No effusion.",
     "it measures 6 mm.| there is no effusion.| heart is normal.",
     "lungs are clear.|heart is normal.| no effusion",
+    "aneurysm of the arch (2/1).| absent on the left (see above).| small cyst (5 mm, seg. 4) stays.",
     "The liver is normal.|The spleen is enlarged.|MRI.|The cord is normal.",
     "disease at L4-5.|There is a cyst at T2.|No mass.",
     "1. No mass.| 2. Cyst of 3.4 cm.| 3. Stable.",

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from radfast import store
 from radfast.errors import CannotWriteError, UsageError
+from radfast.kernels.tokenize import Tokens
 
 FORMAT = "radfast corpus 1"
 _ARRAYS = ("indptr", "tokens", "spans", "sentences", "sentence_indptr")
@@ -70,6 +71,15 @@ class Corpus:
             None if sentence_indptr is None else np.asanyarray(sentence_indptr, np.int64)
         )
         self._check()
+
+    @classmethod
+    def from_tokens(cls, found: Tokens, vocabulary: list[str]) -> Corpus:
+        """Wrap what the tokenizer made, unchecked: a check would read all of a mapped corpus into memory."""
+        corpus = cls.__new__(cls)
+        corpus.indptr, corpus.tokens, corpus.vocabulary = found.indptr, found.tokens, vocabulary
+        corpus.spans, corpus.sentences = found.spans, found.sentences
+        corpus.sentence_indptr = found.sentence_indptr
+        return corpus
 
     def _check(self) -> None:
         _check_pointer("indptr", self.indptr, len(self.tokens))

@@ -249,9 +249,7 @@ class Tokenizer(BaseEstimator):  # type: ignore[misc]
                 [name for name in names if getattr(found, name) is not None],
                 self.vocabulary_,
             )
-        return Corpus(
-            found.indptr, found.tokens, self.vocabulary_, found.spans, found.sentences, found.sentence_indptr
-        )
+        return Corpus.from_tokens(found, list(self.vocabulary_))
 
     def _rules(self) -> tuple[TokenRules, PruneRules]:
         values = {name: getattr(self, name) for name in _DEFAULTS}
