@@ -4,6 +4,7 @@
 namespace py = pybind11;
 
 void bind_cpu(py::module_& m);
+void bind_cnn(py::module_& m);
 void bind_cosine(py::module_& m);
 void bind_device(py::module_& m);
 void bind_gibbs(py::module_& m);
@@ -12,6 +13,7 @@ void bind_tokenize(py::module_& m);
 PYBIND11_MODULE(_core, m) {
     m.doc() = "Compiled kernels of radfast. Use them through radfast.kernels.";
     bind_cpu(m);
+    bind_cnn(m);
     bind_cosine(m);
     bind_device(m);
     bind_gibbs(m);

@@ -27,23 +27,30 @@ from radfast.errors import UsageError
 from radfast.kernels.cnn.compiled import PLAIN_DTYPES, CompiledNetwork, RefusedError, log
 from radfast.kernels.cnn.export import export_onnx
 from radfast.kernels.cnn.gate import PRECISIONS, Gate
+from radfast.kernels.cnn.native import compile_native
 from radfast.kernels.cnn.onnx import Calibration, compile_onnx
 from radfast.kernels.cnn.reference import compile_torch, find_image_shape
 from radfast.kernels.cnn.tensorrt import compile_tensorrt, why_not_tensorrt
 
 __all__ = ["BACKENDS", "CompiledNetwork", "Gate", "compile", "explain_backends", "export_onnx"]
 
-BACKENDS = ("tensorrt", "onnx", "torch")
+BACKENDS = ("tensorrt", "native", "onnx", "torch")
 #: What stands for several backends, and the order they are tried in.
-ORDER = {"auto": ("tensorrt", "onnx", "torch"), "cuda": ("tensorrt",), "cpu": ("onnx", "torch")}
+ORDER = {
+    "auto": ("tensorrt", "native", "onnx", "torch"),
+    "cuda": ("tensorrt",),
+    "cpu": ("native", "onnx", "torch"),
+}
 _REASONS = {
     "tensorrt": "fastest here, agrees with torch",
+    "native": "fastest here for this network, agrees with torch",
     "onnx": "fastest here, agrees with torch",
     "torch": "the reference, runs everything",
 }
 #: Precisions of each backend, the default first.
 _PRECISIONS = {
     "tensorrt": ("float16", "bfloat16", "float32", "int8", "fp8"),
+    "native": ("float32",),
     "onnx": ("float32", "int8", "float16", "fp8"),
     "torch": ("float32",),
 }
@@ -54,6 +61,7 @@ def explain_backends() -> dict[str, str | None]:
     missing = find_spec("onnxruntime") is None
     return {
         "tensorrt": why_not_tensorrt(),
+        "native": None,
         "onnx": "onnxruntime is not installed: pip install onnxruntime" if missing else None,
         "torch": None,
     }
@@ -79,9 +87,10 @@ def compile(
         Takes images (N, C, H, W) and returns a dict of head to (N, classes), or one tensor (head "output").
         It is not changed, and later changes of it do not reach the result.
     backend : str
-        "tensorrt" (NVIDIA GPU), "onnx" (ONNX Runtime, CPU), "torch" (eager, the reference); or "auto", "cuda"
-        and "cpu": the first of `ORDER` that runs here and whose outputs agree with torch. The result's
-        `reason` and the log say which and why.
+        "tensorrt" (NVIDIA GPU), "native" (the engine of this package for AlexNet and VGG, CPU, float32),
+        "onnx" (ONNX Runtime, CPU), "torch" (eager, the reference); or "auto", "cuda" and "cpu": the first of
+        `ORDER` that runs here and whose outputs agree with torch. The result's `reason` and the log say which
+        and why.
     precision : str
         "float32", "float16", "bfloat16", "int8", "fp8", or "auto": float16 on TensorRT, else float32. One
         that leaves its tolerance (`radfast.kernels.cnn.gate`) gives way to the next and says so.
@@ -127,6 +136,11 @@ def compile(
             match name:
                 case "tensorrt":
                     return compile_tensorrt(net, shape, max_batch, threads, cache, reason, kind, pictures)
+                case "native":
+                    images = None if pictures is None else pictures.images
+                    return compile_native(
+                        net, shape, max_batch, threads, reason, images, by_name=name == backend
+                    )
                 case "onnx":
                     return compile_onnx(net, shape, max_batch, threads, cache, reason, kind, pictures)
                 case _:

@@ -14,8 +14,9 @@ from radfast.kernels.cnn.gate import Gate
 
 log = logging.getLogger("radfast.cnn")
 
-#: One batch float32 (n, C, H, W), 0 < n <= max_batch, to the heads' outputs (n, classes).
-Step = Callable[[npt.NDArray[np.float32]], list[npt.NDArray[np.float32]]]
+#: One batch (n, C, H, W), 0 < n <= max_batch, to the heads' outputs (n, classes): float32, or one of the
+#: `step_dtypes` where the backend reads pictures as they are stored.
+Step = Callable[[npt.NDArray[Any]], list[npt.NDArray[np.float32]]]
 
 #: Dtypes every network takes; one that windows its pictures itself adds its own (`image_dtypes`).
 PLAIN_DTYPES = ("uint8", "float32")
@@ -60,6 +61,7 @@ class CompiledNetwork:
         precision: str = "float32",
         gate: Gate | None = None,
         image_dtypes: tuple[str, ...] = PLAIN_DTYPES,
+        step_dtypes: tuple[str, ...] = ("float32",),
     ) -> None:
         self.backend = backend
         self.precision = precision
@@ -70,6 +72,7 @@ class CompiledNetwork:
         self.max_batch = max_batch
         self.gate = gate
         self._step = step
+        self._step_dtypes = step_dtypes
         log.info("network runs on %s in %s (%s)", backend, precision, reason)
 
     def __repr__(self) -> str:
@@ -112,9 +115,10 @@ class CompiledNetwork:
 
     def _run_on_host(self, pictures: npt.NDArray[Any]) -> dict[str, npt.NDArray[np.float32]]:
         count = len(pictures)
+        dtype = pictures.dtype if pictures.dtype.name in self._step_dtypes else np.dtype(np.float32)
         outputs = {head: np.empty((count, width), np.float32) for head, width in self.heads.items()}
         for start in range(0, count, self.max_batch):
-            batch = np.ascontiguousarray(pictures[start : start + self.max_batch], dtype=np.float32)
+            batch = np.ascontiguousarray(pictures[start : start + self.max_batch], dtype=dtype)
             for rows, result in zip(outputs.values(), self._step(batch), strict=True):
                 rows[start : start + len(batch)] = result
         return outputs
