@@ -1,5 +1,6 @@
 #include "cosine_pruned.h"
 
+#include "cosine_bytes.h"
 #include "cosine_parts.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -15,12 +16,11 @@ namespace {
 constexpr int kGroup =
     8;  // query panels that go through the keys together: a key row is fetched once for all
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr int kPending = 32;  // keys of one query that are scored together, at most one panel
+constexpr int kPending = 8;  // keys of one query that are scored together: as many chains run side by side
 
 // Bit j of masks[i] says tile[i][j] + query_rest[i] * key_rest[j] > limits[i]. Returns 0 when no bit is set.
 using Reach = std::uint32_t (*)(const float* tile, int rows, const float* query_rest, const float* key_rest,
                                 const float* limits, std::uint32_t* masks);
-using Dot = float (*)(const float* a, const float* b, std::int64_t depth);
 
 std::uint32_t reach_portable(const float* tile, int rows, const float* query_rest, const float* key_rest,
                              const float* limits, std::uint32_t* masks) {
@@ -34,18 +34,6 @@ std::uint32_t reach_portable(const float* tile, int rows, const float* query_res
         any |= masks[i] = mask;
     }
     return any;
-}
-
-float dot_portable(const float* a, const float* b, std::int64_t depth) {
-    float sums[8] = {};
-    std::int64_t d = 0;
-    for (; d + 8 <= depth; d += 8) {
-        for (int i = 0; i < 8; ++i) sums[i] += a[d + i] * b[d + i];
-    }
-    for (; d < depth; ++d) sums[0] += a[d] * b[d];
-    float sum = 0;
-    for (float part : sums) sum += part;
-    return sum;
 }
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -65,23 +53,6 @@ __attribute__((target("avx2,fma"))) std::uint32_t reach_avx2(const float* tile, 
     return any;
 }
 
-__attribute__((target("avx2,fma"))) float dot_avx2(const float* a, const float* b, std::int64_t depth) {
-    __m256 sums[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
-    std::int64_t d = 0;
-    for (; d + 32 <= depth; d += 32) {
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) {
-            sums[i] =
-                _mm256_fmadd_ps(_mm256_loadu_ps(a + d + 8 * i), _mm256_loadu_ps(b + d + 8 * i), sums[i]);
-        }
-    }
-    float parts[8], sum = 0;
-    _mm256_storeu_ps(parts, _mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3])));
-    for (float part : parts) sum += part;
-    for (; d < depth; ++d) sum += a[d] * b[d];
-    return sum;
-}
-
 #define RADFAST_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
 
 RADFAST_AVX512 std::uint32_t reach_avx512(const float* tile, int rows, const float* query_rest,
@@ -98,22 +69,6 @@ RADFAST_AVX512 std::uint32_t reach_avx512(const float* tile, int rows, const flo
     }
     return any;
 }
-
-RADFAST_AVX512 float dot_avx512(const float* a, const float* b, std::int64_t depth) {
-    __m512 sums[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
-    std::int64_t d = 0;
-    for (; d + 64 <= depth; d += 64) {
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) {
-            sums[i] =
-                _mm512_fmadd_ps(_mm512_loadu_ps(a + d + 16 * i), _mm512_loadu_ps(b + d + 16 * i), sums[i]);
-        }
-    }
-    float sum =
-        _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3])));
-    for (; d < depth; ++d) sum += a[d] * b[d];
-    return sum;
-}
 #endif
 
 Reach reach_for(Simd simd) {
@@ -124,16 +79,6 @@ Reach reach_for(Simd simd) {
     (void)simd;
 #endif
     return reach_portable;
-}
-
-Dot dot_for(Simd simd) {
-#if defined(__x86_64__) && defined(__GNUC__)
-    if (simd == Simd::avx512) return dot_avx512;
-    if (simd == Simd::avx2) return dot_avx2;
-#else
-    (void)simd;
-#endif
-    return dot_portable;
 }
 
 }  // namespace
@@ -179,6 +124,7 @@ struct Pruned::Parts {
     std::size_t query_panel, prefix_panel, key_panel, basis_panel;
     Buffer basis, prefixes;
     std::vector<float> scales, rests;
+    std::unique_ptr<ByteKeys> bytes;
     std::int64_t bad = BadRows::kNone;
 };
 
@@ -215,6 +161,7 @@ Pruned::Pruned(Rows keys, std::int64_t depth, const float* basis, int prefix)
                 lane[std::int64_t{d} * e.columns] = coordinates[std::int64_t{i} * prefix + d];
         }
     }
+    p.bytes = std::make_unique<ByteKeys>(keys, depth, p.scales.data(), 1);
 }
 
 Pruned::~Pruned() = default;
@@ -233,14 +180,18 @@ class Searcher {
           queries_(queries),
           k_(k),
           reach_(reach_for(e_.simd)),
-          dot_(dot_for(e_.simd)),
+          quantise_(quantise_for(e_.simd)),
+          byte_dots_(byte_dots_for(e_.simd)),
+          chain_(chain_for(e_.simd)),
           packer_(e_, parts.depth),
           best_(k, true),
           coordinates_(static_cast<std::size_t>(e_.rows) * parts.prefix),
           pending_(static_cast<std::size_t>(kGroup) * e_.rows * kPending) {
         full_.reserve(kGroup * p_.query_panel);
         prefix_.reserve(kGroup * p_.prefix_panel);
-        unit_.reserve(static_cast<std::size_t>(kGroup) * e_.rows * p_.depth);
+        unit_.resize(static_cast<std::size_t>(kGroup) * e_.rows * p_.depth);
+        narrow_.resize(p_.depth);
+        wide_.resize(static_cast<std::size_t>(kGroup) * e_.rows * p_.depth);
         gathered_.reserve(p_.basis_panel);
     }
 
@@ -280,8 +231,12 @@ class Searcher {
         for (int i = 0; i < rows; ++i) {
             // A zero query scores 0 with everything: no key is looked at, the first k are its answer.
             limits_[q + i] = scales[i] == 0 ? kInfinity : -kInfinity;
-            float* unit = unit_.get() + (q + i) * p_.depth;
+            float* unit = unit_.data() + (q + i) * p_.depth;
             for (std::int64_t d = 0; d < p_.depth; ++d) unit[d] = panel[d * e_.rows + i];
+            const ByteRow row = quantise_(unit, 1.0f, p_.depth, narrow_.data());
+            std::copy(narrow_.begin(), narrow_.end(), wide_.begin() + (q + i) * p_.depth);
+            steps_[q + i] = row.step;
+            margins_[q + i] = p_.bytes->margin(row.error);
             const float* from = coordinates_.data() + std::int64_t{i} * p_.prefix;
             for (int d = 0; d < p_.prefix; ++d) prefix[d * e_.rows + i] = from[d];
         }
@@ -300,36 +255,60 @@ class Searcher {
             reached |= reach_(tile, rows, rests_ + q, p_.rests.data() + n, limits_ + q, masks + q);
         }
         for (; reached; reached &= reached - 1) {
-            const std::int32_t key = static_cast<std::int32_t>(n + std::countr_zero(reached));
-            const float* row = p_.keys.data + key * p_.keys.stride;
-            for (std::int64_t d = 0; d < p_.depth; d += 16) __builtin_prefetch(row + d, 0, 2);
+            const std::int8_t* row = p_.bytes->data() + (n + std::countr_zero(reached)) * p_.depth;
+            for (std::int64_t d = 0; d < p_.depth; d += 64) __builtin_prefetch(row + d, 0, 3);
         }
         for (std::int64_t q = 0; q < count; ++q) {
-            for (std::uint32_t mask = masks[q]; mask; mask &= mask - 1) {
-                consider(q, static_cast<std::int32_t>(n + std::countr_zero(mask)));
-            }
+            if (masks[q]) consider(q, n, masks[q]);
         }
     }
 
-    void consider(std::int64_t q, std::int32_t key) {
-        ++products;
-        if (p_.scales[key] != kSpecial) {
-            const float* row = p_.keys.data + key * p_.keys.stride;
-            const float about = dot_(unit_.get() + q * p_.depth, row, p_.depth) * p_.scales[key];
-            if (!(about > limits_[q])) return;
+    // Keys of one panel that a query reaches: those whose bytes say they may still be among the best wait.
+    void consider(std::int64_t q, std::int64_t n, std::uint32_t mask) {
+        std::int32_t keys[gemm::kMaxColumns], sums[gemm::kMaxColumns];
+        int reached = 0;
+        for (; mask; mask &= mask - 1)
+            keys[reached++] = static_cast<std::int32_t>(n + std::countr_zero(mask));
+        products += reached;
+        byte_dots_(wide_.data() + q * p_.depth, p_.bytes->data(), keys, reached, p_.depth, sums);
+        for (int i = 0; i < reached; ++i) {
+            // A key whose length no float holds has no bytes.
+            const float about = static_cast<float>(sums[i]) * (steps_[q] * p_.bytes->steps()[keys[i]]);
+            if (p_.scales[keys[i]] != kSpecial && !(about + margins_[q] > limits_[q])) continue;
+            const float* row = p_.keys.data + keys[i] * p_.keys.stride;
+            for (std::int64_t d = 0; d < p_.depth; d += 16) __builtin_prefetch(row + d, 0, 2);
+            pending_[q * kPending + waiting_[q]] = keys[i];
+            if (++waiting_[q] == kPending) score(q);
         }
-        pending_[q * kPending + waiting_[q]] = key;
-        if (++waiting_[q] == std::min(kPending, e_.columns)) score(q);
     }
 
     // The exact chain for the keys that wait; then the limit follows.
     void score(std::int64_t q) {
-        float tile[gemm::kMaxColumns];
+        float scores[kPending];
         const std::int32_t* keys = pending_.data() + q * kPending;
-        packer_.pack(p_.keys, p_.scales.data(), keys, 0, waiting_[q], e_.columns, gathered_.get());
-        const float* row = full_.get() + q / e_.rows * p_.query_panel + q % e_.rows;
-        e_.kernels[1](row, gathered_.get(), p_.depth, tile, e_.columns, false);
-        for (int j = 0; j < waiting_[q]; ++j) best_.offer(q, tile[j], keys[j]);
+        for (int j = 0; j < waiting_[q]; ++j) {
+            if (p_.scales[keys[j]] == kSpecial) return score_packed(q);
+        }
+        chain_(unit_.data() + q * p_.depth, p_.keys, p_.scales.data(), keys, waiting_[q], p_.depth, scores);
+        take(q, scores);
+    }
+
+    void score_packed(std::int64_t q) {
+        float tile[gemm::kMaxColumns], scores[kPending];
+        const std::int32_t* keys = pending_.data() + q * kPending;
+        for (int j = 0; j < waiting_[q]; ++j) {
+            packer_.pack(p_.keys, p_.scales.data(), keys + j, 0, 1, e_.columns, gathered_.get());
+            const float* row = full_.get() + q / e_.rows * p_.query_panel + q % e_.rows;
+            e_.kernels[1](row, gathered_.get(), p_.depth, tile, e_.columns, false);
+            scores[j] = tile[0];
+        }
+        take(q, scores);
+    }
+
+    void take(std::int64_t q, const float* scores) {
+        products += waiting_[q];
+        const std::int32_t* keys = pending_.data() + q * kPending;
+        for (int j = 0; j < waiting_[q]; ++j) best_.offer(q, scores[j], keys[j]);
         waiting_[q] = 0;
         best_.tighten(q);
         limits_[q] = *best_.thresholds(q) - p_.margin;
@@ -340,14 +319,20 @@ class Searcher {
     Rows queries_;
     int k_;
     Reach reach_;
-    Dot dot_;
+    Quantise quantise_;
+    ByteDots byte_dots_;
+    Chain chain_;
     Packer packer_;
     BestK best_;
     std::vector<std::uint64_t> scratch_;
     std::vector<float> coordinates_;
     std::vector<std::int32_t> pending_;
-    Buffer full_, prefix_, unit_, gathered_;
+    Buffer full_, prefix_, gathered_;
+    std::vector<float> unit_;
+    std::vector<std::int8_t> narrow_;
+    std::vector<std::int16_t> wide_;
     float rests_[kGroup * gemm::kMaxRows], limits_[kGroup * gemm::kMaxRows];
+    float steps_[kGroup * gemm::kMaxRows], margins_[kGroup * gemm::kMaxRows];
     int waiting_[kGroup * gemm::kMaxRows];
 };
 

@@ -6,7 +6,7 @@
 //     <q, k> <= <p(q), p(k)> + r(q) r(k)                                        Cauchy-Schwarz on the rest
 //
 // A key whose bound, plus a margin for rounding, does not exceed the query's k-th best score cannot enter.
-// The others get their full product in any order of summation, and those that still may enter the chain of
+// The others are looked at by their bytes (cosine_bytes.h), and those that still may enter get the chain of
 // gemm.h, so that scores and ids are those of search_dense, bit for bit. The first principal directions of
 // the keys make the best basis; where they hold little, nearly every key passes and the plain search is
 // faster.
@@ -26,7 +26,7 @@ class Pruned {
 
     std::int64_t bad_key() const;  // first row that is not finite, or BadRows::kNone
 
-    // As search_dense; *products gets the number of full products made.
+    // As search_dense; *products gets the number of products of single pairs made, by bytes and whole.
     BadRows search(Rows queries, int k, int threads, float* scores, std::int32_t* ids,
                    std::int64_t* products) const;
 
