@@ -105,7 +105,28 @@ class VisionConfig(_Section):
     freeze_trunk: bool = False
     crop: int = Field(112, ge=32, description="side of the random crop, pixels")
     picture_size: int = Field(128, ge=32, description="side the pictures are resized to before the crop")
-    recipe: Literal["paper", "modern"] = "modern"
+    recipe: Literal["paper", "modern"] = Field(
+        "modern", description="what the settings below that say 'recipe' or are not set stand for"
+    )
+    optimizer: Literal["recipe", "sgd", "adamw"] = Field("recipe", description="paper: sgd; modern: adamw")
+    schedule: Literal["recipe", "constant", "cosine"] = Field(
+        "recipe", description="of the learning rate; modern: cosine, after a warm-up"
+    )
+    warm_up: float = Field(0.1, ge=0, lt=1, description="share of a phase's steps, with cosine")
+    label_smoothing: float | None = Field(None, ge=0, lt=1, description="paper: 0; modern: 0.1")
+    balance: Literal["recipe", "none", "loss", "sampling"] = Field(
+        "recipe", description="rare classes weigh more (modern: loss) or are drawn more often"
+    )
+    augmentation: Literal["recipe", "crop", "radiology"] = Field(
+        "recipe", description="paper: a random crop; modern: turned, scaled, contrast varied; never mirrored"
+    )
+    ema: float | None = Field(
+        None, ge=0, lt=1, description="decay of the averaged weights that are kept; paper: 0; modern: 0.99"
+    )
+    clip: float | None = Field(None, ge=0, description="norm of the gradient; paper: 0 (none); modern: 1")
+    mixed_precision: Literal["auto", "off", "bfloat16"] = Field("auto", description="auto: on a GPU only")
+    channels_last: bool | None = Field(None, description="memory order of the trunk; not set: on a GPU only")
+    tensorboard: Path | None = Field(None, description="folder for TensorBoard's event files")
     epochs: int = Field(10, ge=1)
     batch: int = Field(50, ge=1)
     learning_rate: float = Field(0.001, gt=0)

@@ -58,7 +58,7 @@ def train(run: Context) -> str:
         labels.save(run.work / "label_set.parquet")
         checkpoint = run.work / f"checkpoint-{run.key[:12]}.pt"
         for old in run.work.glob("checkpoint-*"):
-            if old != checkpoint:
+            if not old.name.startswith(checkpoint.name):
                 old.unlink()
         trained = vision.train(
             np.load(run.pixels, mmap_mode="r"),
@@ -74,7 +74,8 @@ def train(run: Context) -> str:
         return str(error)
     vision.save_network(run.model / "network.safetensors", trained)
     store.write_json(run.work / "history.json", trained.history)
-    checkpoint.unlink(missing_ok=True)
+    for done in run.work.glob(f"{checkpoint.name}*"):
+        done.unlink()
     heads = ", ".join(f"{name} {width}" for name, width in labels.heads().items())
     return f"{plural(len(labels), 'image')} in {plural(len(set(labels.samples)), 'sample')}; heads: {heads}"
 

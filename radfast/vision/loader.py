@@ -37,12 +37,15 @@ def check_pixels(pixels: npt.NDArray[np.uint8], picture_size: int, crop: int, fu
 
 
 def read_pictures(pixels: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], side: int) -> Tensor:
-    """Return pictures float32 (B, 1, side, side), grey values 0 to 255, of rows (B,) of pixels (N, H, W)."""
+    """Return pictures float32 (B, 1, side, side), grey values 0 to 255, of rows (B,) of pixels (N, H, W).
+
+    The values are whole, so that pictures resized once and kept as uint8 are the very same.
+    """
     pictures = torch.from_numpy(np.ascontiguousarray(pixels[rows])).unsqueeze(1).float()
     if pictures.shape[-2:] != (side, side) and len(rows):
         pictures = functional.interpolate(
             pictures, (side, side), mode="bilinear", align_corners=False, antialias=True
-        )
+        ).round_()
     return pictures
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,7 +13,6 @@ from torch import Tensor
 from radfast.types import SPLITS
 from radfast.vision.labels import LabelSet
 
-_SMOOTHING = 0.1
 _MAX_POSITIVE_WEIGHT = 10.0
 
 
@@ -27,17 +28,27 @@ class Targets:
     ----------
     labels : LabelSet
     balanced : bool
-        The modern recipe: rare classes weigh more (by the root of their share), and labels are smoothed.
+        Rare classes weigh more, by the root of their share.
     vector_loss : str
         "cosine": 1 - mean cosine of the two halves. "sigmoid": the original's cross-entropy against
         (vector + 1) / 2, which for unit vectors spans 0.6912 to 0.6931 only.
     device : torch.device
+    smoothing : float
+        Share of a label that is spread over all classes, in training.
     """
 
-    def __init__(self, labels: LabelSet, balanced: bool, vector_loss: str, device: torch.device) -> None:
+    def __init__(
+        self,
+        labels: LabelSet,
+        balanced: bool,
+        vector_loss: str,
+        device: torch.device,
+        *,
+        smoothing: float = 0.0,
+    ) -> None:
         heads = labels.heads()
         self.vector_loss = vector_loss
-        self.smoothing = _SMOOTHING if balanced else 0.0
+        self.smoothing = smoothing
         trained = labels.representative & (labels.splits == SPLITS.index("train"))
         self.classes = {
             level: torch.from_numpy(target.astype(np.int64)).to(device)
@@ -67,6 +78,16 @@ class Targets:
         for head in heads:
             known |= self._valid(head)
         return known.cpu().numpy()
+
+    def weigh_rows(self, heads: tuple[str, ...]) -> npt.NDArray[np.float64]:
+        """Return how often each row (N,) should be drawn: by the root of its classes' inverse shares."""
+        weights = np.ones(len(self.has_vector))
+        for head in heads:
+            if head in self.classes:
+                target = self.classes[head].cpu().numpy()
+                known = target >= 0
+                weights[known] *= _weigh(target, int(target.max(initial=0)) + 1)[target[known]]
+        return weights
 
     def _valid(self, head: str) -> Tensor:
         if head == "vector":
@@ -126,7 +147,7 @@ class Targets:
         }
 
 
-def _weigh(target: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.float32]:
+def _weigh(target: npt.NDArray[np.signedinteger[Any]], count: int) -> npt.NDArray[np.float32]:
     """Return weights (C,) by the root of the inverse class share, of mean 1 over the samples."""
     counts = np.maximum(np.bincount(target[target >= 0], minlength=count), 1)
     weights = 1 / np.sqrt(counts)

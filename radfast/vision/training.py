@@ -52,8 +52,8 @@ def train(
         Pictures of the archive, usually memory-mapped.
     labels : LabelSet
     config : VisionConfig
-        With ``freeze_trunk`` the features of all pictures are computed once and the heads trained on them,
-        all at once and without augmentation.
+        With ``freeze_trunk`` the features of all pictures are computed once, by the compiled trunk, and the
+        heads trained on them, all at once and without augmentation.
     seed : int
         Of the first weights, the order of the pictures, crops and dropout.
     threads : int
@@ -62,7 +62,8 @@ def train(
         "cpu", "cuda", or "auto": cuda where torch has it.
     checkpoint : path, optional
         File written between epochs, ``config.checkpoint_seconds`` apart; a run of the same settings goes on
-        from it to the same bits (CPU).
+        from it to the same bits (CPU). Beside it stand pictures of the network's size and features of a
+        frozen trunk, as ``<checkpoint>.*.npy``: they are computed again where they are missing.
         One of other settings, or a broken one, is not used and replaced.
     progress : callable
         Called with epochs done and in all.
@@ -94,8 +95,8 @@ def train(
         net = build(
             module or config.network, heads, config.width, config.weights, size=config.crop, seed=seed
         ).to(device)
-        trainer = Trainer(net, pixels, labels, config, seed, device)
-        trainer.run(checkpoint, progress, record)
+        trainer = Trainer(net, pixels, labels, config, seed, device, count_threads(threads), checkpoint)
+        trainer.run(progress, record)
     name = config.network if module is None else "module"
     classes = {head: labels.classes[head] for head in heads if head != "vector"}
     return TrainedNetwork(
