@@ -104,7 +104,8 @@ def _search_lists_faiss(state: dict[str, Any]) -> Any:
     index.add(keys)
     labels = ids.reshape(len(indptr) - 1, -1)[group].astype(np.int64)
     scores = np.empty(labels.shape, np.float32)
-    index.compute_distance_subset(
+    search: Any = index.compute_distance_subset  # type: ignore[attr-defined]  # made by SWIG
+    search(
         len(queries),
         faiss.swig_ptr(queries),
         labels.shape[1],

@@ -280,7 +280,8 @@ class Splitter {
         if (mark.run > mark.at + 1) return next == Kind::upper;
         if (mark.closed == mark.run && in_brackets(mark.at)) return false;
         const std::string_view word = text_.word_before(start_, mark.at);
-        if (word.empty() && text_[mark.at - 1] == ')') return true;  // no abbreviation ends so: "(2/1). absent"
+        if (word.empty() && text_[mark.at - 1] == ')')
+            return true;  // no abbreviation ends so: "(2/1). absent"
         const uint16_t tables = rules_.find(word);
         const auto begins = [&] { return is(text_.word_at(mark.next), kStarter); };
         const bool capital = next != Kind::lower && next != Kind::digit;

@@ -15,7 +15,8 @@ from scipy.special import gammaln
 
 import radfast
 from radfast.errors import InputError, UsageError
-from radfast.topics import LDA, match_topics
+from radfast.kernels import gibbs
+from radfast.topics import LDA, match_topics, training
 from radfast.topics.prior import estimate_alpha
 
 
@@ -101,6 +102,26 @@ def test_a_resumed_run_is_its_twin(tmp_path, changes):
     # A finished training goes on nowhere and gives itself again.
     again = small(**changes).fit(counts, checkpoint=file, callback=lambda *now: pytest.fail(str(now)))
     assert bits(again) == bits(whole)
+
+
+def test_a_large_corpus_starts_on_a_part_of_it(tmp_path, monkeypatch):
+    counts, _ = planted(n_documents=400)
+    settings = {"n_sweeps": 40, "optimize_alpha": "asymmetric", "burn_in": 0, "sample_every": 5}
+    plain = small(**settings).fit(counts)
+    monkeypatch.setattr(training, "STAGED_TOKENS", 1)
+    documents = as_corpus(counts)
+    chain = gibbs.start(documents.indptr, documents.tokens, K, n_rows=K * BLOCK, alpha=0.1, eta=0.01)
+    first = gibbs.first_whole_sweep(chain, 40)
+    assert 0 < first < 40, "the corpus is large enough for a stage"
+    test_a_resumed_run_is_its_twin(tmp_path, settings)
+    staged = small(**settings).fit(counts)
+    # No sample and no alpha of a chain whose last documents have not joined.
+    assert staged.n_samples_ == len([n for n in range(5, 41, 5) if n > first]) < plain.n_samples_
+    assert staged.components_.tobytes() != plain.components_.tobytes()
+    assert staged.log_likelihood_[-1] > plain.log_likelihood_[-1] * 1.02
+    # An early stop leaves the length open: no stages.
+    open_end = small(**settings, tolerance=1e-12).fit(counts)
+    assert open_end.log_likelihood_[0] == plain.log_likelihood_[0]
 
 
 def test_an_end_by_callback_is_remembered(tmp_path):

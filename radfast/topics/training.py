@@ -23,6 +23,8 @@ from radfast.types import Progress, no_progress
 #: ``callback(sweep, log_likelihood)``; returning True ends the training.
 Callback = Callable[[int, float], bool | None]
 _INT32 = 2**31 - 1
+#: Tokens from which method "auto" starts on a part of the documents; a smaller corpus costs little as it is.
+STAGED_TOKENS = 200_000
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,10 @@ class Training:
         self.ended = False
         self._counts: NDArray[Any] | None = None
         self._totals: NDArray[np.int64] = np.zeros((len(chain.totals), chain.n_topics), np.int64)
+        # The stages need to know the length of the run, which an early stop leaves open.
+        staged = schedule.method == "auto" and schedule.tolerance == 0 and len(chain.totals) == 1
+        self._planned = schedule.n_sweeps if staged and len(chain.rows) >= STAGED_TOKENS else 0
+        self._whole = gibbs.first_whole_sweep(chain, self._planned)
         if checkpoint is not None and checkpoint.state is not None:
             self._restore(checkpoint.state)
 
@@ -131,11 +137,17 @@ class Training:
         while chain.n_sweeps < plan.n_sweeps and not self.ended:
             stop = plan.next_stop(chain.n_sweeps)
             gibbs.sample(
-                chain, stop - chain.n_sweeps, method=plan.method, backend=plan.backend, threads=plan.threads
+                chain,
+                stop - chain.n_sweeps,
+                method=plan.method,
+                planned=self._planned,
+                backend=plan.backend,
+                threads=plan.threads,
             )
-            if plan.optimizes(stop):
+            whole = stop > self._whole
+            if whole and plan.optimizes(stop):
                 self._optimize()
-            if plan.samples(stop):
+            if whole and plan.samples(stop):
                 self._counts, self._totals = self._sums()
                 self.n_samples += 1
             if not plan.traces(stop):
