@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 
 #include "gibbs.h"
+#include "gibbs_fold.h"
 
 namespace py = pybind11;
 
@@ -76,4 +77,34 @@ void bind_gibbs(py::module_& m) {
         py::arg("seed"), py::arg("first_sweep"), py::arg("n_sweeps"), py::arg("first_document"),
         py::arg("joining"), py::arg("sparse"), py::arg("threads"),
         "Dense or sparse sweeps in place over topics and all counts.");
+    m.def(
+        "gibbs_fold_in",
+        [](const Array<int64_t>& indptr, const Array<int32_t>& rows, const py::array_t<float>& phi,
+           const Array<double>& alpha, int64_t n_iterations, double tolerance, int threads) {
+            py::array_t<float> theta({indptr.size() - 1, phi.shape(1)});
+            const auto step = [&](int axis) {
+                return phi.strides(axis) / static_cast<int64_t>(sizeof(float));
+            };
+            const FoldIn job{indptr.data(),
+                             rows.data(),
+                             indptr.size() - 1,
+                             phi.data(),
+                             step(0),
+                             step(1),
+                             static_cast<int32_t>(phi.shape(0)),
+                             static_cast<int32_t>(phi.shape(1)),
+                             alpha.data(),
+                             n_iterations,
+                             tolerance,
+                             theta.mutable_data()};
+            int64_t bad;
+            {
+                py::gil_scoped_release release;
+                bad = fold_in(job, threads);
+            }
+            return py::make_tuple(theta, bad);
+        },
+        py::arg("indptr").noconvert(), py::arg("rows").noconvert(), py::arg("phi").noconvert(),
+        py::arg("alpha").noconvert(), py::arg("n_iterations"), py::arg("tolerance"), py::arg("threads"),
+        "(topic shares, -1), or (undefined, a row whose phi has no finite sum above 0).");
 }
