@@ -43,6 +43,21 @@ def _fit_tomotopy(state: dict[str, Any]) -> Any:
     return model
 
 
+def _make_fold(**sizes: int) -> dict[str, Any]:
+    """A trained model, and the documents it was trained on."""
+    state = _make_counts(**sizes)
+    return {**state, "model": _fit_topics(state)}
+
+
+def _fold_in(state: dict[str, Any]) -> Any:
+    return state["model"].transform(state["counts"])
+
+
+def _check_fold(state: dict[str, Any], theta: Any) -> None:
+    assert theta.shape == (state["counts"].shape[0], state["topics"])
+    assert np.allclose(theta.sum(axis=1), 1, atol=1e-4)
+
+
 CASES = (
     Case(
         name="gibbs-80",
@@ -63,5 +78,15 @@ CASES = (
         count=lambda state: float(state["counts"].sum()) * state["sweeps"],
         check=_check_topics,
         peers={"tomotopy": _fit_tomotopy},
+    ),
+    Case(
+        name="gibbs-fold-1000",
+        sizes={"documents": 5_000, "tokens": 600_000, "words": 10_000, "topics": 1000},
+        unit="tokens",
+        set_up=_make_fold,
+        work=_fold_in,
+        count=lambda state: float(state["counts"].sum()),
+        check=_check_fold,
+        peers={},
     ),
 )

@@ -199,9 +199,10 @@ void fold_document(const FoldIn& job, const Table& table, const float* alpha, in
     work({static_cast<int64_t>(n), stride, own.phi.data(), own.tokens.data(), own.inverse.data(), alpha,
           n_tokens},
          scratch, job.n_iterations, static_cast<float>(job.tolerance));
-    const float scale = static_cast<float>(1 / (static_cast<double>(own.sorted.size()) + mass));
+    const double sum = static_cast<double>(own.sorted.size()) + mass;
+    float* theta = job.theta + d * job.n_topics;
     for (int k = 0; k < job.n_topics; ++k) {
-        job.theta[d * job.n_topics + k] = (scratch.counts[k] + alpha[k]) * scale;
+        theta[k] = static_cast<float>((scratch.counts[k] + job.alpha[k]) / sum);
     }
 }
 

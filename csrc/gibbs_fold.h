@@ -14,7 +14,7 @@
 // topics has c_k of 0.01 or more, these alone move, and what the others weigh for a word stays put, until the
 // change is below four times the tolerance. The next round over all topics then judges, as above (the active
 // sets of coordinate descent: Friedman, Hastie and Tibshirani 2010). This changes the way to the fixed point,
-// not the point, and halves the time at K = 1000.
+// not the point; on captions, notes and sentences it took 28 to 54 % off the time at K = 1000.
 //
 // float32, topics in 16 lanes whose sums are joined in a fixed order: the same bits at any number of threads,
 // any vector width and any grouping of documents into calls.

@@ -197,23 +197,6 @@ def test_groups_in_one_batch_share_nothing(method):
     assert not same[owner == 2].all()
 
 
-@pytest.mark.parametrize("alpha", [0.05, np.linspace(0.01, 0.3, 21)], ids=["even", "uneven"])
-def test_fold_in_agrees_with_the_reference(alpha):
-    indptr, rows, n_words = random_corpus()
-    phi = np.random.default_rng(1).dirichlet(np.full(n_words, 0.1), 21).T.astype(np.float32) + np.float32(
-        1e-6
-    )
-    ours = gibbs.fold_in(indptr, rows, phi, alpha, threads=2)
-    theirs = reference.fold_in(indptr, rows, phi, alpha, n_iterations=50, tolerance=1e-3)
-    assert ours.dtype == np.float32
-    np.testing.assert_allclose(ours, theirs, atol=2e-3)  # the last round may differ by one
-    assert np.median(np.abs(ours - theirs).max(axis=1)) < 1e-5
-    np.testing.assert_allclose(ours.sum(axis=1), 1, atol=1e-5)
-    mean = np.broadcast_to(alpha, 21)
-    np.testing.assert_allclose(ours[3], mean / mean.sum(), rtol=1e-5)
-    np.testing.assert_array_equal(ours, gibbs.fold_in(indptr, rows, phi, alpha, threads=1))
-
-
 def test_log_predictive_is_the_formula():
     indptr, rows, n_words = random_corpus(n_documents=5)
     rng = np.random.default_rng(2)

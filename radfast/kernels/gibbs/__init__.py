@@ -252,36 +252,41 @@ def fold_in(
 ) -> NDArray[np.float32]:
     """Infer topic shares of documents under fixed topics, without randomness.
 
-    Zeroth-order collapsed variational inference (Asuncion et al. 2009): with g_ik the share of token i in
-    topic k, g_ik ~ (sum_j!=i g_jk + alpha_k) phi[w_i, k], token after token until the mean change of g in a
-    round is below `tolerance`; then theta_k = (sum_i g_ik + alpha_k) / (N_d + sum alpha).
+    Zeroth-order collapsed variational inference (Asuncion et al. 2009): with g_wk the share of topic k in a
+    token of word w, of which the document has m_w, g_wk ~ (c_k - g_wk + alpha_k) phi[w, k] where c_k is
+    sum_w m_w g_wk; word after word until the mean change of g over the tokens is below `tolerance` in a round
+    over all topics; then theta_k = (c_k + alpha_k) / (N_d + sum alpha). csrc/gibbs_fold.h has the rules.
 
     Parameters
     ----------
     indptr : array_like of int64, shape (D+1,)
     rows : array_like of int32, shape (T,)
     phi : float32, shape (R, K)
-        p(word of the row | topic), above 0.
+        p(word of the row | topic), above 0; a transposed (K, R) array is read as it is.
     alpha : float, or array_like of float64, shape (K,)
     n_iterations : int
         Most rounds for a document.
     tolerance : float
     threads : int
+        0 takes all cores; the result does not depend on it.
 
     Returns
     -------
     float32, shape (D, K)
         Rows sum to 1; an empty document has the prior mean alpha_k / sum alpha, which is 1/K for one alpha.
+        A row depends on the words of its document alone: not on their order, nor on the other documents.
+
+    Raises
+    ------
+    UsageError
+        If a shape, an id or a parameter is out of its range.
     """
     bounds = np.ascontiguousarray(indptr, dtype=np.int64)
     ids = np.ascontiguousarray(rows, dtype=np.int32)
     _check_corpus("fold_in", bounds, ids, len(phi))
-    n_topics = phi.shape[1]
-    prior = _check_alpha("fold_in", alpha, n_topics)
-    padded = np.zeros((len(phi), -(-n_topics // LANES) * LANES), np.float32)
-    padded[:, :n_topics] = phi
+    prior = _check_alpha("fold_in", alpha, phi.shape[1])
     return inference.fold_in(
-        bounds, ids, padded, n_topics, prior, n_iterations=n_iterations, tolerance=tolerance,
+        bounds, ids, np.asarray(phi, np.float32), prior, n_iterations=n_iterations, tolerance=tolerance,
         threads=count_threads(threads),
     )  # fmt: skip
 

@@ -1,15 +1,17 @@
-"""What is read off a chain or a fitted model in Numba: likelihoods and the topic shares of documents."""
+"""What is read off a chain or a fitted model: likelihoods (Numba), topic shares of documents (C++)."""
 
 from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from radfast.kernels.gibbs.team import LANES, Team, compiled, cut_documents, spread_alpha
+import radfast._core as _core
+from radfast.errors import UsageError
+from radfast.kernels.gibbs.team import Team, compiled, cut_documents, spread_alpha
 
 if TYPE_CHECKING:
     from radfast.kernels.gibbs import Chain
@@ -85,81 +87,16 @@ def log_likelihood(chain: Chain, *, threads: int) -> float:
     return float(of_documents.sum() + of_rows.sum() + of_topics)
 
 
-@compiled
-def _fold_in(
-    indptr: Any, rows: Any, phi: Any, n_topics: int, alpha: Any, n_iterations: int, tolerance: Any,
-    first: int, last: int, theta: Any,
-) -> None:  # fmt: skip
-    padded = phi.shape[1]
-    longest = 0
-    for d in range(first, last):
-        longest = max(longest, indptr[d + 1] - indptr[d])
-    shares = np.empty((longest, padded), np.float32)
-    counts = np.empty(padded, np.float32)
-    weight = np.empty(padded, np.float32)
-    lane = np.empty(LANES, np.float32)
-    zero, one = np.float32(0.0), np.float32(1.0)
-    mass = alpha.sum()
-    for d in range(first, last):
-        begin, size = indptr[d], indptr[d + 1] - indptr[d]
-        counts[:] = 0
-        for i in range(size):
-            shares[i] = 0
-        # Round 0 starts from the words alone.
-        for step in range(n_iterations + 1):
-            change = zero
-            for i in range(size):
-                share, word = shares[i], phi[rows[begin + i]]
-                for k in range(padded):
-                    rest = counts[k] - share[k] if step else zero
-                    weight[k] = ((rest if rest > zero else zero) + (alpha[k] if step else one)) * word[k]
-                for j in range(LANES):
-                    lane[j] = zero
-                for b in range(0, padded, LANES):
-                    for j in range(LANES):
-                        lane[j] += weight[b + j]
-                total = zero
-                for j in range(LANES):
-                    total += lane[j]
-                    lane[j] = zero
-                scale = np.float32(1.0) / total
-                for b in range(0, padded, LANES):
-                    for j in range(LANES):
-                        new = weight[b + j] * scale
-                        moved = new - share[b + j]
-                        lane[j] += abs(moved)
-                        counts[b + j] += moved
-                        share[b + j] = new
-                for j in range(LANES):
-                    change += lane[j]
-            if step and change < tolerance * np.float32(size):
-                break
-        counts[:] = 0
-        for i in range(size):
-            for k in range(padded):
-                counts[k] += shares[i, k]
-        scale = one / (np.float32(size) + mass)
-        for k in range(n_topics):
-            theta[d, k] = (counts[k] + alpha[k]) * scale
-
-
 def fold_in(
-    indptr: NDArray[np.int64], rows: NDArray[np.int32], phi: NDArray[np.float32], n_topics: int,
+    indptr: NDArray[np.int64], rows: NDArray[np.int32], phi: NDArray[np.float32],
     alpha: float | NDArray[np.float64], *, n_iterations: int, tolerance: float, threads: int,
 ) -> NDArray[np.float32]:  # fmt: skip
-    """Infer topic shares, float32 (D, K), under topics `phi` float32 (R, P), zero from column K on."""
-    theta = np.empty((len(indptr) - 1, n_topics), np.float32)
-    prior = np.zeros(phi.shape[1], np.float32)
-    prior[:n_topics] = alpha
-    with Team(threads) as team:
-        team.run(
-            _fold_in,
-            [
-                (indptr, rows, phi, n_topics, prior, n_iterations, np.float32(tolerance), low, high, theta)
-                for low, high in cut_documents(indptr, 0, len(indptr) - 1, threads)
-            ],
-        )
-    return theta
+    """Infer topic shares, float32 (D, K), under topics `phi` float32 (R, K) in any order of memory."""
+    prior = spread_alpha(alpha, phi.shape[1])
+    theta, wrong = _core.gibbs_fold_in(indptr, rows, phi, prior, n_iterations, tolerance, threads)
+    if wrong >= 0:
+        raise UsageError(f"[fold_in] phi must be above 0 and finite; row {wrong} sums to {phi[wrong].sum()}")
+    return cast("NDArray[np.float32]", theta)
 
 
 @compiled

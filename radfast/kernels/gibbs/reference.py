@@ -92,27 +92,26 @@ def fold_in(
     n_iterations: int,
     tolerance: float,
 ) -> NDArray[np.float64]:
-    """Infer the topic shares of documents under fixed topics, float64 (D, K)."""
+    """Infer the topic shares of documents under fixed topics, float64 (D, K); all rounds over all topics."""
     n_topics = phi.shape[1]
     prior = np.broadcast_to(np.asarray(alpha, np.float64), n_topics)
     theta = np.tile(prior / prior.sum(), (len(indptr) - 1, 1))
     for d in range(len(indptr) - 1):
-        shares = phi[rows[indptr[d] : indptr[d + 1]]].astype(np.float64)
-        if len(shares) == 0:
+        bag, tokens = np.unique(rows[indptr[d] : indptr[d + 1]], return_counts=True)
+        if len(bag) == 0:
             continue
-        words = shares.copy()
-        shares /= shares.sum(axis=1, keepdims=True)
-        counts = shares.sum(axis=0)
+        words = phi[bag].astype(np.float64)
+        shares = words / words.sum(axis=1, keepdims=True)
+        counts = tokens @ shares
         for _ in range(n_iterations):
             change = 0.0
-            for i in range(len(shares)):
-                rest = counts - shares[i]
-                fresh = (np.maximum(rest, 0.0) + prior) * words[i]
+            for i, n in enumerate(tokens):
+                fresh = (np.maximum(counts - shares[i], 0.0) + prior) * words[i]
                 fresh /= fresh.sum()
-                change += float(np.abs(fresh - shares[i]).sum())
-                counts = rest + fresh
+                change += n * float(np.abs(fresh - shares[i]).sum())
+                counts = counts + n * (fresh - shares[i])
                 shares[i] = fresh
-            if change < tolerance * len(shares):
+            if change < tolerance * tokens.sum():
                 break
-        theta[d] = (shares.sum(axis=0) + prior) / (len(shares) + prior.sum())
+        theta[d] = (tokens @ shares + prior) / (tokens.sum() + prior.sum())
     return theta
