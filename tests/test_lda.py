@@ -275,6 +275,7 @@ def test_matching_leaves_over_what_has_no_partner(fitted):
 def test_models_of_other_words_are_matched_by_name(fitted):
     model, counts, _ = fitted
     order = np.random.default_rng(0).permutation(40)[:30]
+    # One seed in five or so ends in a mode with two blocks in a topic, with the exact chain, too; 2 does not.
     part = small(random_state=2).fit(as_corpus(counts[:, order].tocsr(), [f"w{i}" for i in order]))
     partners, similarity = model.match(part)
     assert sorted(partners) == list(range(K))
