@@ -100,12 +100,11 @@ def _search_lists_faiss(state: dict[str, Any]) -> Any:
         rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (state["queries"], state["keys"])
     )
     indptr, ids, group = state["candidates"]
-    index = faiss.IndexFlatIP(keys.shape[1])
+    index: Any = faiss.IndexFlatIP(keys.shape[1])  # its methods are made at run time
     index.add(keys)
     labels = ids.reshape(len(indptr) - 1, -1)[group].astype(np.int64)
     scores = np.empty(labels.shape, np.float32)
-    search: Any = index.compute_distance_subset  # type: ignore[attr-defined]  # made by SWIG
-    search(
+    index.compute_distance_subset(
         len(queries),
         faiss.swig_ptr(queries),
         labels.shape[1],
