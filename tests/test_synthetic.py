@@ -15,30 +15,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pydicom
 import pytest
-from pydicom import uid as uids
 
 from radfast.config import TextConfig
 from radfast.errors import UsageError
 from radfast.synthetic import make_archive, stream_reports
 from radfast.synthetic.catalog import EXAMS
 from radfast.synthetic.citations import cite, cite_ambiguous, cite_prior
-from radfast.synthetic.dicom import Storage, build_image, save, store_values
 from radfast.synthetic.grammar import Citation, MarkedText
 from radfast.synthetic.lesions import Lesion, draw_picture
 from radfast.synthetic.ontology import ONTOLOGY, read_names
 from radfast.synthetic.phantoms import PHANTOMS
-from radfast.synthetic.study import choose_patient, plan_studies
 from radfast.text import find_image_references, link_images
 from radfast.types import EVIDENCE, IMAGES, REPORTS, make_table
-
-LOSSLESS = (
-    uids.ExplicitVRLittleEndian,
-    uids.ImplicitVRLittleEndian,
-    uids.DeflatedExplicitVRLittleEndian,
-    uids.RLELossless,
-    uids.JPEGLSLossless,
-    uids.JPEG2000Lossless,
-)
 
 
 @pytest.fixture(scope="module")
@@ -126,52 +114,6 @@ def test_pictures_decode_to_what_the_header_says(made):
         low = -(1 << data.BitsStored - 1) if data.PixelRepresentation else 0
         assert low <= pixels.min() < pixels.max() <= low + (1 << data.BitsStored) - 1
         assert pixels.std() > 0
-
-
-def _study(exam_key):
-    rng = Random(exam_key)
-    while True:
-        study = plan_studies(choose_patient("RF000001", rng), 0, rng)[0]
-        if study.exam.key == exam_key:
-            return study
-
-
-@pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda syntax: syntax.name)
-@pytest.mark.parametrize(("bits", "signed"), [(12, False), (16, True), (16, False)])
-def test_lossless_syntaxes_give_back_the_stored_values(tmp_path, syntax, bits, signed):
-    study = _study("chest_ct")
-    pixels = (
-        np.random.default_rng(bits)
-        .integers(-900 if signed else 0, 3000, (512, 512))
-        .astype("i2" if signed else "u2")
-    )
-    storage = Storage("CT", bits, signed, 0 if signed else -1024, False, syntax, "all", False)
-    save(build_image(study, study.pictures[0], storage, pixels), tmp_path / "a" / "b")
-    data = pydicom.dcmread(tmp_path / "a" / "b")
-    assert data.file_meta.TransferSyntaxUID == syntax
-    assert data.SOPInstanceUID == study.pictures[0].uid
-    np.testing.assert_array_equal(data.pixel_array, pixels)
-
-
-def test_jpeg_keeps_a_smooth_picture(tmp_path):
-    study = _study("chest_xr")
-    plane = draw_picture(study.exam, [], 0, np.random.default_rng(0))
-    for inverted in (False, True):
-        storage = Storage("CR", 8, False, None, inverted, uids.JPEGBaseline8Bit, "none", True)
-        pixels = store_values(plane, storage)
-        save(build_image(study, study.pictures[0], storage, pixels), tmp_path / "x.dcm")
-        data = pydicom.dcmread(tmp_path / "x.dcm")
-        assert data.PhotometricInterpretation == ("MONOCHROME1" if inverted else "MONOCHROME2")
-        assert np.abs(data.pixel_array.astype(int) - pixels).mean() < 3
-
-
-def test_stored_values_turn_back_into_hounsfield_units():
-    plane = draw_picture(EXAMS[0], [], 0, np.random.default_rng(1))
-    for bits, signed, intercept in ((12, False, -1024), (16, True, 0), (16, False, -1024), (16, True, -1024)):
-        storage = Storage("CT", bits, signed, intercept, False, uids.ExplicitVRLittleEndian, "all", False)
-        back = store_values(plane, storage).astype(np.float64) + intercept
-        inside = (plane > -1020) & (plane < 3000)
-        assert np.abs(back - plane)[inside].max() <= 0.51
 
 
 def test_same_bytes_from_one_process_and_from_two(tmp_path):

@@ -29,6 +29,7 @@ from radfast.synthetic.dicom import (
     choose_storage,
     save,
     store_values,
+    take_unsigned,
 )
 from radfast.synthetic.lesions import draw_picture
 from radfast.synthetic.ontology import ONTOLOGY
@@ -222,6 +223,8 @@ def _make_patient(archive: Path, seed: int, number: int) -> _Part:
 def _save_picture(
     path: Path, study: Study, picture: Picture, storage: Storage, rng: np.random.Generator
 ) -> None:
+    if picture.frames > 1:
+        storage = take_unsigned(storage)
     planes = [
         store_values(draw_picture(study.exam, list(picture.lesions), picture.series.contrast, rng), storage)
         for _ in range(picture.frames)

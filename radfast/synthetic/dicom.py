@@ -7,7 +7,7 @@ radiographs); the patient's stream decides bits, sign, window and transfer synta
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -46,6 +46,8 @@ _CLASSES = {
     "SC": uids.SecondaryCaptureImageStorage,
     "MF": uids.MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
 }
+_PAIRED = ("KNEE", "HAND")
+_REGIONS = {"CHEST": ("51185008", "Chest"), "HAND": ("85562004", "Hand")}
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,11 @@ def choose_storage(study: Study, rng: Random) -> Storage:
     return Storage(modality, bits, False, rng.choice((None, 0)), inverted, syntax, window, False)
 
 
+def take_unsigned(storage: Storage) -> Storage:
+    """Give the storage of multi-frame secondary captures, which are unsigned by their definition."""
+    return replace(storage, signed=False, intercept=-1024) if storage.signed else storage
+
+
 def store_values(plane: Plane, storage: Storage) -> NDArray[Any]:
     """Turn a drawn picture into stored values.
 
@@ -134,7 +141,8 @@ def store_values(plane: Plane, storage: Storage) -> NDArray[Any]:
 
 def _windows(picture: Picture, storage: Storage, pixels: NDArray[Any]) -> list[tuple[float, float]]:
     if storage.window == "none":
-        return []
+        full = 1 << storage.bits  # "for presentation" asks for a window
+        return [(full / 2, full)] if storage.modality == "DX" and not storage.secondary else []
     if picture.series.windows:
         windows = [(float(center), float(width)) for center, width in picture.series.windows]
     elif storage.modality == "MR":
@@ -173,6 +181,9 @@ def _add_modality(data: Dataset, study: Study, picture: Picture, storage: Storag
     data.BodyPartExamined = study.exam.body_part
     if data.SOPClassUID in (_CLASSES["SC"], _CLASSES["MF"]):
         data.ConversionType = "WSD"
+        data.PatientOrientation = ""
+    if study.exam.body_part in _PAIRED and data.SOPClassUID != _CLASSES["DX"]:
+        data.Laterality = ""
     if picture.frames > 1:
         data.NumberOfFrames = picture.frames
         data.BurnedInAnnotation = "NO"
@@ -200,7 +211,7 @@ def _add_modality(data: Dataset, study: Study, picture: Picture, storage: Storag
             data.RepetitionTime, data.EchoTime = (550, 12) if picture.series.contrast == 0 else (4200, 96)
     elif not storage.secondary:
         data.ViewPosition = "PA"
-        data.Laterality = ""
+        data.PatientOrientation = ["L", "F"]
         data.ImageType = ["ORIGINAL", "PRIMARY", ""]
         if data.SOPClassUID == _CLASSES["DX"]:
             data.PresentationIntentType = "FOR PRESENTATION"
@@ -209,6 +220,11 @@ def _add_modality(data: Dataset, study: Study, picture: Picture, storage: Storag
             data.PixelIntensityRelationshipSign = 1 if storage.inverted else -1
             data.PresentationLUTShape = "INVERSE" if storage.inverted else "IDENTITY"
             data.ImageLaterality = "U"
+            data.AnatomicRegionSequence = _code(*_REGIONS[study.exam.body_part], scheme="SCT")
+            data.AcquisitionContextSequence = Items([])
+            data.DetectorType, data.PositionerType = "SCINTILLATOR", "NONE"
+            data.RescaleIntercept, data.RescaleSlope, data.RescaleType = 0, 1, "US"
+            data.LossyImageCompression = "00"
             data.BurnedInAnnotation = "NO"
 
 
@@ -274,9 +290,9 @@ def _wrap(data: Dataset, syntax: str) -> FileDataset:
     return FileDataset("", data, file_meta=meta, preamble=b"\0" * 128)
 
 
-def _code(value: str, meaning: str) -> Items:
+def _code(value: str, meaning: str, scheme: str = "DCM") -> Items:
     item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
     return Items([item])
 
 
