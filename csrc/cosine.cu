@@ -2,11 +2,10 @@
 // and why no answer is missed. The scores and ids are those of the CPU, bit for bit (of its AVX2 and AVX-512
 // paths).
 //
-//     cosine_prepare      rows -> unit rows in float32 and float16, and what the rounding lost
-//     cosine_tensor_*     every key against every query on the tensor cores; what may be among the k best is
-//     kept cosine_exact        keys of a list against the queries of its group, in float32, the k best are
-//     kept cosine_finish       kept offers -> judged by the float32 chain where they are not yet -> sorted
-//     answers
+//     cosine_prepare    rows -> unit rows in float32 and float16, and what the rounding lost
+//     cosine_tensor_*   tensor cores: every key against every query, keeps what may be among the k best
+//     cosine_exact      float32: keys of a list against the queries of its group, keeps the k best
+//     cosine_finish     kept offers -> judged by the float32 chain where they are not yet -> sorted answers
 //
 // Lines that bound it, H200. Dense, Q = 216k, N = 29k, F = 512: 6.4e12 floating point operations, 8.1 ms at
 // the 790 TFLOP/s of a large float16 product; the score matrix, which is never written, would move 50 GB and
