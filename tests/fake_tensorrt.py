@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -243,6 +244,8 @@ class _Stream:
 class HostDevice:
     """Host memory in the place of a GPU's; `room` is the largest batch that fits."""
 
+    kind = "cpu"
+
     def __init__(self, gpu: str = "H200", driver: str = "13000", room: int = 10**6) -> None:
         self.identity = {"gpu": gpu, "capability": "9.0", "driver": driver}
         self.room = room
@@ -257,6 +260,9 @@ class HostDevice:
 
     def make_stream(self) -> _Stream:
         return _Stream()
+
+    def on(self, stream: Any) -> Any:
+        return nullcontext()
 
     def copy(self, target: Tensor, source: Tensor, stream: Any) -> None:
         target.copy_(source)

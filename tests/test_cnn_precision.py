@@ -16,11 +16,11 @@ from radfast.kernels.cnn.compiled import RefusedError
 from radfast.kernels.cnn.export import export_onnx
 from radfast.kernels.cnn.gate import measure_gate
 from radfast.kernels.cnn.graph import read_image_bytes
+from radfast.kernels.cnn.lanes import as_bytes, as_tensor_bytes
 from radfast.kernels.cnn.onnx import Calibration, change_precision
 from radfast.kernels.cnn.precision import _round_bfloat16, cast_model
 from radfast.kernels.cnn.quantise import list_activations, quantise_model
 from radfast.kernels.cnn.reference import run_reference
-from radfast.kernels.cnn.tensorrt import as_bytes, as_tensor_bytes
 from radfast.vision import Network, build
 
 SIZE = 64

@@ -22,11 +22,11 @@ from radfast.kernels.cnn import compile
 from radfast.kernels.cnn.compiled import RefusedError
 from radfast.kernels.cnn.export import export_onnx, hash_network
 from radfast.kernels.cnn.graph import read_image_bytes
+from radfast.kernels.cnn.lanes import fill_up
 from radfast.kernels.cnn.onnx import Calibration, change_precision
 from radfast.kernels.cnn.reference import freeze, run_reference
 from radfast.kernels.cnn.tensorrt import build_engine, compile_tensorrt, count_products, why_not_tensorrt
 from radfast.kernels.cnn.tensorrt.library import Machine, find_library
-from radfast.kernels.cnn.tensorrt.run import fill_up
 from radfast.vision import Network, build
 
 HEADS = {"document": 5, "vector": 8}
@@ -147,7 +147,7 @@ def test_without_a_driver_no_runtime_is_touched() -> None:
 
 
 def test_the_missing_piece_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    library = "radfast.kernels.cnn.tensorrt.library"
+    library, gpu = "radfast.kernels.cnn.tensorrt.library", "radfast.kernels.cnn.gpu"
     monkeypatch.setattr(f"{library}.find_spec", lambda name: None)
     assert find_library() is None
     assert "tensorrt is not installed" in str(why_not_tensorrt())
@@ -155,7 +155,7 @@ def test_the_missing_piece_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_library() == "tensorrt_rtx"
     monkeypatch.setattr(f"{library}.find_spec", lambda name: True)
     assert find_library() == "tensorrt"
-    monkeypatch.setattr(f"{library}.why_no_driver", lambda: None)
+    monkeypatch.setattr(f"{gpu}.why_no_driver", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "without CUDA" in str(why_not_tensorrt())
 

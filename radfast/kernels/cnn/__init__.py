@@ -27,22 +27,25 @@ from radfast.errors import UsageError
 from radfast.kernels.cnn.compiled import PLAIN_DTYPES, CompiledNetwork, RefusedError, log
 from radfast.kernels.cnn.export import export_onnx
 from radfast.kernels.cnn.gate import PRECISIONS, Gate
+from radfast.kernels.cnn.gpu import why_not_torch_cuda
 from radfast.kernels.cnn.native import compile_native
 from radfast.kernels.cnn.onnx import Calibration, compile_onnx
 from radfast.kernels.cnn.reference import compile_torch, find_image_shape
 from radfast.kernels.cnn.tensorrt import compile_tensorrt, why_not_tensorrt
+from radfast.kernels.cnn.torch_cuda import compile_torch_cuda
 
 __all__ = ["BACKENDS", "CompiledNetwork", "Gate", "compile", "explain_backends", "export_onnx"]
 
-BACKENDS = ("tensorrt", "native", "onnx", "torch")
+BACKENDS = ("tensorrt", "torch-cuda", "native", "onnx", "torch")
 #: What stands for several backends, and the order they are tried in.
 ORDER = {
-    "auto": ("tensorrt", "native", "onnx", "torch"),
-    "cuda": ("tensorrt",),
+    "auto": BACKENDS,
+    "cuda": ("tensorrt", "torch-cuda"),
     "cpu": ("native", "onnx", "torch"),
 }
 _REASONS = {
     "tensorrt": "fastest here, agrees with torch",
+    "torch-cuda": "fastest here, agrees with torch on the CPU",
     "native": "fastest here for this network, agrees with torch",
     "onnx": "fastest here, agrees with torch",
     "torch": "the reference, runs everything",
@@ -50,6 +53,7 @@ _REASONS = {
 #: Precisions of each backend, the default first.
 _PRECISIONS = {
     "tensorrt": ("float16", "bfloat16", "float32", "int8", "fp8"),
+    "torch-cuda": ("float16", "bfloat16", "float32"),
     "native": ("float32",),
     "onnx": ("float32", "int8", "float16", "fp8"),
     "torch": ("float32",),
@@ -61,6 +65,7 @@ def explain_backends() -> dict[str, str | None]:
     missing = find_spec("onnxruntime") is None
     return {
         "tensorrt": why_not_tensorrt(),
+        "torch-cuda": why_not_torch_cuda(),
         "native": None,
         "onnx": "onnxruntime is not installed: pip install onnxruntime" if missing else None,
         "torch": None,
@@ -87,12 +92,12 @@ def compile(
         Takes images (N, C, H, W) and returns a dict of head to (N, classes), or one tensor (head "output").
         It is not changed, and later changes of it do not reach the result.
     backend : str
-        "tensorrt" (NVIDIA GPU), "native" (the engine of this package for AlexNet and VGG, CPU, float32),
-        "onnx" (ONNX Runtime, CPU), "torch" (eager, the reference); or "auto", "cuda" and "cpu": the first of
-        `ORDER` that runs here and whose outputs agree with torch. The result's `reason` and the log say which
-        and why.
+        "tensorrt" and "torch-cuda" (torch.compile; both on an NVIDIA GPU), "native" (the engine of this
+        package for AlexNet and VGG, CPU, float32), "onnx" (ONNX Runtime, CPU), "torch" (eager on the CPU, the
+        reference); or "auto", "cuda" and "cpu": the first of `ORDER` that runs here and whose outputs agree
+        with torch. The result's `reason` and the log say which and why.
     precision : str
-        "float32", "float16", "bfloat16", "int8", "fp8", or "auto": float16 on TensorRT, else float32. One
+        "float32", "float16", "bfloat16", "int8", "fp8", or "auto": float16 on a GPU, else float32. One
         that leaves its tolerance (`radfast.kernels.cnn.gate`) gives way to the next and says so.
     max_batch : int
         Pictures computed at once.
@@ -123,6 +128,7 @@ def compile(
     shape = find_image_shape(net, image_shape)
     cache = None if cache_dir is None else Path(cache_dir)
     pictures = _check_calibration(calibration, calibration_method, shape, precision)
+    images = None if pictures is None else pictures.images
     missing = explain_backends()
     refusals: list[str] = []
     for name in ORDER.get(backend, (backend,)):
@@ -136,8 +142,9 @@ def compile(
             match name:
                 case "tensorrt":
                     return compile_tensorrt(net, shape, max_batch, threads, cache, reason, kind, pictures)
+                case "torch-cuda":
+                    return compile_torch_cuda(net, shape, max_batch, threads, reason, kind, images)
                 case "native":
-                    images = None if pictures is None else pictures.images
                     return compile_native(
                         net, shape, max_batch, threads, reason, images, by_name=name == backend
                     )

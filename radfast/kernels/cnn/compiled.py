@@ -32,7 +32,7 @@ class CompiledNetwork:
     Attributes
     ----------
     backend : str
-        "tensorrt", "native", "onnx" or "torch".
+        "tensorrt", "torch-cuda", "native", "onnx" or "torch".
     precision : str
         "float32", "float16", "bfloat16", "int8" or "fp8": what the products are computed in.
     reason : str
@@ -88,7 +88,7 @@ class CompiledNetwork:
         ----------
         images : uint8 or float32 (N, C, H, W)
             Grey values 0 to 255; NumPy, or anything NumPy reads without a copy (a torch tensor on the CPU).
-            TensorRT also takes arrays of torch and CuPy on its GPU, and answers with the like.
+            On a GPU also arrays of torch and CuPy that lie there; the answer is the like.
 
         Returns
         -------
