@@ -176,7 +176,7 @@ def test_the_gpu_agrees_with_float64(name: str, precision: str) -> None:
     if (reason := why_not_torch_cuda()) is not None:
         pytest.skip(reason)
     images = draw(37)
-    run = compile(make(name), "torch-cuda", precision, 16, calibration=images)
+    run = compile(make(name), "torch-cuda", precision, 16)
     assert run.precision == precision
     limit = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}[precision]
     for head, value in run_reference(make(name), images).items():
