@@ -26,8 +26,8 @@ _Forward = Callable[[Tensor], dict[str, Tensor]]
 
 def fuse(forward: _Forward) -> _Forward:
     """Return `forward` through torch.compile, which makes its kernels at the first call."""
-    # Its default mode: no CUDA graphs, a lane records one over its own buffers; no search among kernels, which
-    # takes minutes and prints much. Convolutions stay cuDNN's, what is between them is fused.
+    # Its default mode: no CUDA graphs, a lane records one over its own buffers; no search among kernels,
+    # which takes minutes and prints much. Convolutions stay cuDNN's, what is between them is fused.
     fused: _Forward = torch.compile(forward, dynamic=False)
     return fused
 
