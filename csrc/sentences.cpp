@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "sentences_marks.h"
 #include "sentences_text.h"
 
 namespace radfast {
@@ -32,11 +33,11 @@ namespace {
 class Splitter {
   public:
     Splitter(const char* text, size_t size, const SentenceRules& rules, std::vector<Span>& spans)
-        : text_{text, size}, size_(size), rules_(rules), spans_(spans) {}
+        : text_{text, size}, marks_(text, size), size_(size), rules_(rules), spans_(spans) {}
 
     void run() {
         start_ = text_.skip_space(0);
-        for (size_t at = start_; (at = text_.find_mark(at)) < size_;) {
+        for (size_t at = start_; (at = marks_.find(at)) < size_;) {
             switch (text_[at]) {
                 case '.':
                 case '!':
@@ -48,6 +49,9 @@ class Splitter {
                     break;
                 case ')':
                     at = at_bracket(at);
+                    break;
+                case ',':
+                    at = at_line_comma(at);
                     break;
                 default:
                     at = at_line_break(at);
@@ -114,7 +118,7 @@ class Splitter {
             size_t first = word;
             while (first > start_ && is_upper(text_[first - 1])) --first;
             if (first == word || first == start_) return first == word ? best : start_;
-            if (text_[first - 1] == ',') return end - first > 3 ? first : best;
+            if (text_[first - 1] == ',') return end - first > 1 ? first : best;
             if (text_[first - 1] != ' ') return best;
             if (is(text_.view(first, end), kSection)) best = first;
             word = first - 1;
@@ -122,11 +126,10 @@ class Splitter {
         return best;
     }
 
+    // Whether the mark at `at` stands between "(" and ")" of its sentence.
     bool in_brackets(size_t at) const {
-        const size_t limit = at - start_ > kMaxBracket ? at - kMaxBracket : start_;
-        size_t open = size_;
-        for (size_t from = limit; (from = text_.find('(', from, at)) < at; ++from) open = from;
-        if (open == size_ || open == start_ || text_.find(')', open, at) < at) return false;
+        const size_t open = marks_.find_open(at);  // + 1
+        if (open <= start_ + 1 || at - open >= kMaxBracket) return false;
         const size_t end = std::min(size_, at + kMaxBracket);
         const size_t close = text_.find(')', at, end);
         return close < end && text_.find('(', at, close) == close;
@@ -155,8 +158,7 @@ class Splitter {
             mark == ':' && number == 1 && !(before > start_ + 1 && is_digit(text_[before - 2]));
         const bool after_section = is(text_.view(start_, before), kSection);
         const bool next_in_list = number == marker_ + 1 && marker_ > 0 && before < first && mark != ',' &&
-                                  !is(word, kNumbered | kBeforeNumber) && !is_digit(mark) &&
-                                  !in_brackets(first);
+                                  !is(word, kNumbered | kBeforeNumber) && !is_digit(mark) && !in_brackets(at);
         if (!(glued || after_colon || after_section || next_in_list)) return false;
         cut(first);
         marker_ = number;
@@ -171,12 +173,23 @@ class Splitter {
         return at + 1;
     }
 
+    // "MRI LEFT KNEE,This is": a comma that stands for a line break.
+    size_t at_line_comma(size_t at) {
+        const bool begins = at > start_ && at + 2 < size_ && is_lower(text_[at + 2]);
+        if (!begins || text_[at - 1] == '.' || text_[at - 1] == ',') return at + 1;
+        return text_.kind_before(at) == Kind::space || in_brackets(at) ? at + 1 : cut(at + 1);
+    }
+
     size_t at_colon(size_t at) {
         const size_t heading = find_heading(at);
         if (heading > start_) cut(heading);
         if (!looks_like_heading(start_, at)) return at + 1;
         size_t next = text_.skip_blanks(at + 1);
-        if (next < size_ && text_[next] == ',') return cut(next + 1);  // a comma stands for the line break
+        if (next < size_ && text_[next] == ',') {  // a comma stands for the line break
+            size_t end = next;
+            while (next < size_ && text_[next] == ',') next = text_.skip_blanks(end = next + 1);
+            return cut(end);
+        }
         if (next > at + 1 && is_list_item(next) && opens_list(next) && !is_digit(text_[at - 1]))
             return cut(at + 1);
         return at + 1;
@@ -234,7 +247,8 @@ class Splitter {
         if (mark.next == mark.closed && !mark.asks) {
             const bool spaced = mark.next + 1 < size_ && text_.is_space(mark.next + 1);
             const uint16_t tables = kNeverLast | kNotBeforeLower | (spaced ? kUnit : 0);
-            if (word.size() < 2 || text_.is_dotted(word) || is(word, tables)) return mark.run;
+            const bool bracket = mark.at > start_ && text_[mark.at - 1] == ')';
+            if (!bracket && (word.size() < 2 || text_.is_dotted(word) || is(word, tables))) return mark.run;
         }
         size_t end = mark.next, next = end;
         while (next < size_ && text_[next] == ',') next = text_.skip_space(end = next + 1);
@@ -247,8 +261,9 @@ class Splitter {
     // No white space after the mark: "normal.The".
     bool ends_glued(const Mark& mark) const {
         const Kind next = text_.kind(mark.next);
+        if (mark.asks && mark.closed == mark.run && in_brackets(mark.at)) return false;
         if (mark.asks || mark.closed > mark.run) return next == Kind::upper && mark.at > start_;
-        if (mark.run > mark.at + 1 || mark.at == start_) return false;
+        if (mark.run > mark.at + 1 || mark.at == start_ || is_number(start_, mark.at)) return false;
         const std::string_view word = text_.word_before(start_, mark.at);
         const size_t after = mark.next + text_.length(mark.next);
         const Kind third = after < size_ ? text_.kind(after) : Kind::space;
@@ -256,19 +271,27 @@ class Splitter {
         const bool known = word.size() < 2 || text_.is_dotted(word) ||
                            is(word, kNeverLast | kNotBeforeLower | kBeforeNumber);
         if (next == Kind::upper) {
-            if (before == Kind::lower) return !known && (third != Kind::upper || word.size() > 2);
+            if (before == Kind::lower) {  // "Ph.D." is none
+                return !known && (third == Kind::lower || third == Kind::space || word.size() > 2);
+            }
             if (before == Kind::upper) return !known && third == Kind::lower;
             return third == Kind::lower || third == Kind::space;
         }
         if (next == Kind::digit) {
             return before != Kind::digit && !known && (word.size() > 3 || is_list_item(mark.next));
         }
-        if (next != Kind::lower || before != Kind::lower || known || word.size() < 3) return false;
+        if (next != Kind::lower || before != Kind::lower || known) return false;
         const std::string_view follow = text_.word_at(mark.next);
+        if (is(word, kUnit) && text_.follows_number(start_, word)) return is(follow, kStarter);
+        if (word.size() < 3) return false;
         if (follow.size() < 2 || is(follow, kSuffix)) return false;
-        const size_t end = mark.next + follow.size();
-        return text_.is_letters(word) && text_.is_letters(follow) &&
-               (end >= size_ || text_[end] == ' ' || text_[end] == ',');
+        return text_.is_letters(word) && text_.is_letters(follow) && ends_word(mark.next + follow.size());
+    }
+
+    // No host name goes on at `at`: "clear.heart size", "clear.heart." but not "www.site.org".
+    bool ends_word(size_t at) const {
+        if (at < size_ && text_[at] == '.') ++at;
+        return at >= size_ || text_[at] == ',' || text_.is_space(at);
     }
 
     // White space after the mark, at most one line break in it.
@@ -287,17 +310,33 @@ class Splitter {
         const bool capital = next != Kind::lower && next != Kind::digit;
         const std::string_view unit = Text::after_number(word);
         const bool whole = unit.size() == word.size();
+        if (unit.empty() && is_label(word)) return false;
         if (unit.empty() || (((whole ? tables : rules_.find(unit)) & kUnit) &&
                              (!whole || text_.follows_number(start_, word)))) {
             return next != Kind::lower || begins();
         }
         if (tables & kNeverLast) return false;
-        if ((tables & kBeforeNumber) && next == Kind::digit) return false;
-        if (tables & kNotBeforeLower) return capital;
+        const char first = text_[mark.next];
+        if ((tables & kBeforeNumber) && (is_digit(first) || first == '[' || first == '(')) return false;
+        if (tables & kNotBeforeLower) return capital && word.data() != text_.data() + start_;  // "Max. AP"
         if (text_.is_dotted(word)) return capital;
         if (word.size() == 1) return capital && is_upper(word[0]) && (begins() || ends_letter(word));
         if (next != Kind::lower) return true;
         return word.size() > 3 || !text_.is_letters(word) || text_.kind(start_) == Kind::lower || begins();
+    }
+
+    // One or two digits: "1.Normal" is a list item.
+    bool is_number(size_t first, size_t last) const {
+        return last - first <= 2 && is_digit(text_[first]) && is_digit(text_[last - 1]);
+    }
+
+    // "Fig. 1" and no more in the sentence.
+    bool is_label(std::string_view number) const {
+        const size_t at = static_cast<size_t>(number.data() - text_.data());
+        size_t end = text_.trim_back(start_, at);
+        if (end == at || end - start_ > kMaxLabel) return false;
+        if (text_[end - 1] == '.') --end;
+        return is(text_.view(start_, end), kBeforeNumber);
     }
 
     // "J. Smith" goes on, "hepatitis C. The" does not.
@@ -306,13 +345,16 @@ class Splitter {
         const size_t before = text_.trim_back(start_, at);
         if (before == start_ || before == at) return false;
         const std::string_view word = text_.word_before(start_, before);
-        return !word.empty() && !is_upper(word[0]) && !is(word, kContinuing);  // "by J. Smith"
+        if (word.empty() || is(word, kContinuing)) return false;  // "by J. Smith"
+        return !is_upper(word[0]) || is(word, kNumbered);
     }
 
+    static constexpr size_t kMaxLabel = 10;
     static constexpr size_t kMaxHeading = 60;
     static constexpr size_t kMaxBracket = 120;
 
     const Text text_;
+    Marks marks_;
     const size_t size_;
     const SentenceRules& rules_;
     std::vector<Span>& spans_;

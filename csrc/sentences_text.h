@@ -74,8 +74,6 @@ class Text {
         return kind(first);
     }
 
-    size_t find_mark(size_t at) const { return find_sentence_mark(bytes(), at, size_); }
-
     // First position in [first, last) of `mark`, else `last`.
     size_t find(char mark, size_t first, size_t last) const {
         const void* found = first < last ? std::memchr(text_ + first, mark, last - first) : nullptr;
@@ -118,12 +116,27 @@ class Text {
         return last;
     }
 
-    // Quotes and brackets that close after a terminal mark.
+    // End of "[1]" or "[2, 3]" at `at`, `at` where there is none.
+    size_t skip_citation(size_t at) const {
+        size_t end = at + 1;
+        while (end < size_ && end - at < kMaxCitation &&
+               (is_digit(text_[end]) || text_[end] == ',' || text_[end] == ' ' || text_[end] == '-'))
+            ++end;
+        return end > at + 1 && end < size_ && text_[end] == ']' ? end + 1 : at;
+    }
+
+    // Quotes and brackets that close after a terminal mark, and citations.
     size_t skip_closers(size_t at) const {
         while (at < size_) {
             const char c = text_[at];
             if (c == ')' || c == ']' || c == '"' || c == '\'' || c == '}') {
                 ++at;
+                continue;
+            }
+            if (c == '[') {
+                const size_t end = skip_citation(at);
+                if (end == at) break;
+                at = end;
                 continue;
             }
             if (!(c & 0x80)) break;
@@ -246,6 +259,7 @@ class Text {
 
   private:
     static constexpr size_t kMaxWord = 40;
+    static constexpr size_t kMaxCitation = 20;
 
     static bool is_word_char(char c) { return kWordChars[static_cast<uint8_t>(c)]; }
 

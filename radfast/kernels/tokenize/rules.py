@@ -25,9 +25,12 @@ class SentenceRules:
     never_last : frozenset of str
         Abbreviations that no sentence ends with: "approx. 6 mm".
     before_number : frozenset of str
-        Abbreviations when a digit follows, words otherwise: "No. 3" but "Effusion: no. Mass: no."
+        Abbreviations when a digit or a bracket follows, words otherwise: "No. 3", "et al. [3]", but
+        "Effusion: no. Mass: no." One of them and a number at the start of a sentence end none: "Fig. 1. Axial
+        CT".
     not_before_lower : frozenset of str
-        Abbreviations that end a sentence only before a capital: "sup. mesenteric", "at 8 a.m. The".
+        Abbreviations that end a sentence only before a capital, and never as its first word: "sup.
+        mesenteric", "at 8 a.m. The", "Max. AP diameter".
     units : frozenset of str
         Units: they end a sentence before a capital, a digit or a word of `starters`: "2.5 cm. mass".
     starters : frozenset of str
@@ -35,7 +38,8 @@ class SentenceRules:
     continuing : frozenset of str
         Words after which a line break is a wrapped line, whatever follows.
     numbered : frozenset of str
-        Words that take a number, so that "segment 2. Cyst" is no list item.
+        Words that take a number or a letter, so that "segment 2. Cyst" is no list item and "Hepatitis C. The"
+        no name.
     sections : frozenset of str
         Section headings, words separated by one space.
     suffixes : frozenset of str
@@ -50,6 +54,7 @@ class SentenceRules:
     )
     before_number: frozenset[str] = _words(
         "no nos nr num im img imgs ims image images se ser series sl vol p pp pg pgs ch sec ref refs tab "
+        "fig figs figure figures "
         "jan feb mar apr jun jul aug sep sept oct nov dec al chr min max circa diam #"
     )
     not_before_lower: frozenset[str] = _words(
@@ -58,7 +63,8 @@ class SentenceRules:
         "musc ven art assoc mod sev sl vert transv long subcut periph cont cor sag ax calc calcif enh eval "
         "exam poss prob prev prelim proc rec req spec susp sm lg mult num tech wnl i.v p.o b.i.d t.i.d q.d "
         "p.r.n u.s m.d ph.d d.o r.n b.s m.s pt pts jan feb mar apr jun jul aug sep sept oct nov dec mon "
-        "tue wed thu fri orig occ rel freq lob segm lab labs dx'd i.m s.c o.d o.s contrib dors ventr"
+        "tue wed thu fri orig occ rel freq lob segm vol lab labs dx'd i.m s.c o.d o.s contrib dors ventr "
+        "evid op post-op postop pre-op preop"
     )
     units: frozenset[str] = _words(
         "mm cm m km ml cc dl l mg g kg mcg gm gms hu mmhg hz khz mhz sec secs msec ms min mins kv kvp mas "
@@ -81,7 +87,8 @@ class SentenceRules:
         "segment segments grade level levels stage type image images im img imgs series se sequence figure "
         "fig table no number phase zone rads bi-rads birads li-rads lirads pi-rads pirads ti-rads tirads "
         "lung-rads category lr class slice slices day week month case view step part group rib ribs digit "
-        "toe finger ray page patient version point score grades types and or to through of at x by lobe"
+        "toe finger ray page patient version point score grades types and or to through of at x by lobe "
+        "hepatitis vitamin factor"
     )
     sections: frozenset[str] = _phrases(
         "findings finding impression impressions conclusion conclusions technique comparison comparisons "
