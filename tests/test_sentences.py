@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sentences_oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import radfast._core as _core
 from radfast.errors import UsageError
 from radfast.kernels.tokenize import DEFAULT_RULES
 from radfast.text import split_sentences, split_sentences_batch
@@ -100,10 +102,48 @@ TEXTS = st.one_of(
 )
 
 
+SETS = ("portable", "avx2", "avx512")
+
+
+@pytest.fixture(autouse=True)
+def restore_simd() -> Iterator[None]:
+    yield
+    _core.lower_simd("avx512")
+
+
+def check_equals_oracle(text: bytes) -> None:
+    truth = sentences_oracle.split_sentences(text, DEFAULT_RULES)
+    for simd in SETS:
+        _core.lower_simd(simd)
+        assert list(map(tuple, split_sentences(text).tolist())) == truth, simd
+
+
+@settings(max_examples=500, deadline=None)
+@given(TEXTS)
+def test_equals_oracle(text: bytes) -> None:
+    check_equals_oracle(text)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equals_oracle_on_mixed_pieces(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pieces = [
+        *(piece.replace("|", "").encode() for case in CASES for piece in case.split(" ")),
+        *b". , ; : ( ) ? ! 1 2 A b".split(),
+        *[b" ", b" ", b" ", b". ", b"\n", b"\r", b"1. ", b"\xff", b"\xc3", "É".encode(), b"x" * 30],
+    ]
+    for size in rng.integers(0, 80, 1500):
+        check_equals_oracle(b"".join(pieces[n] for n in rng.integers(0, len(pieces), size)))
+
+
+def test_equals_oracle_on_all_real_text(data: Path) -> None:
+    for name in ("mtsamples_radiology", "roco_ccby_captions", "mtsamples_other"):
+        for line in (data / "text" / f"{name}.jsonl").open(encoding="utf-8"):
+            check_equals_oracle(json.loads(line)["text"].encode())
+
+
 @settings(max_examples=300, deadline=None)
-@given(
-    st.one_of(st.lists(PIECES, max_size=60).map(b"".join), st.binary(max_size=200), st.text().map(str.encode))
-)
+@given(TEXTS)
 def test_spans_tile_the_text(text: bytes) -> None:
     spans = split_sentences(text)
     assert spans.dtype == np.int64

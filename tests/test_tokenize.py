@@ -361,11 +361,12 @@ def test_wrong_input_is_refused() -> None:
         tokenize([["a"]], backend="cuda")
 
 
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_equals_reference_on_real_text(data: Path, pattern: str) -> None:
+def test_equals_reference_on_real_text(data: Path, pattern: str, step: int) -> None:
     names = ("mtsamples_radiology", "roco_ccby_captions", "mtsamples_other")
     files = [data / "text" / f"{name}.jsonl" for name in names]
-    texts = [json.loads(line)["text"] for file in files for line in file.open(encoding="utf-8")][::3]
+    texts = [json.loads(line)["text"] for file in files for line in file.open(encoding="utf-8")][::step]
     rules, prune = TokenRules(pattern, numbers="mask"), PruneRules(min_documents=3, drop_top=10)
     truth = tokenize([texts], rules, prune, keep_spans=True, sentences=DEFAULT_RULES, backend="reference")
     for simd in SETS:
