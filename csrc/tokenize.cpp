@@ -179,7 +179,11 @@ TokenCorpus CorpusBuilder::finish(const PruneRules& rules) {
     wait();
     CorpusStore& store = state_->store;
     TokenCorpus corpus;
-    if (state_->learns) store.renumber(state_->learn(rules, corpus), state_->threads);
+    if (state_->learns) {
+        const std::vector<std::vector<int32_t>> final_of = state_->learn(rules, corpus);
+        const bool drops = corpus.vocabulary.size() < state_->workers[0]->words().size();
+        store.renumber(final_of, drops, state_->threads);
+    }
     store.end();
     for (const auto& worker : state_->workers) corpus.invalid += worker->invalid();
     corpus.n_documents = store.n_documents();

@@ -1,5 +1,6 @@
 #include "tokenize_positions.h"
 
+#include <array>
 #include <bit>
 
 #include "cpu.h"
@@ -75,6 +76,37 @@ RADFAST_AVX512 size_t flatten_avx512(const uint64_t* masks, size_t blocks, uint3
     return static_cast<size_t>(out - begin);
 }
 
+// The same where bytes can be compressed: one step for the sixteen tokens that a block seldom exceeds.
+__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi2,popcnt"))) size_t
+flatten_vbmi2(const uint64_t* masks, size_t blocks, uint32_t base, uint32_t* out) {
+    alignas(64) static constexpr auto kRamp = [] {
+        std::array<uint8_t, 64> ramp{};
+        for (unsigned i = 0; i < 64; ++i) ramp[i] = static_cast<uint8_t>(i);
+        return ramp;
+    }();
+    uint32_t* const begin = out;
+    const __m512i ramp = _mm512_load_si512(kRamp.data());
+    __m512i at = _mm512_set1_epi32(static_cast<int>(base));
+    const __m512i step = _mm512_set1_epi32(64);
+    for (size_t block = 0; block < blocks; ++block) {
+        const uint64_t bits = masks[block];
+        const auto count = static_cast<size_t>(_mm_popcnt_u64(bits));
+        const __m512i bytes = _mm512_maskz_compress_epi8(bits, ramp);
+        _mm512_storeu_si512(
+            out, _mm512_add_epi32(at, _mm512_maskz_cvtepu8_epi32(0xFFFF, _mm512_castsi512_si128(bytes))));
+        if (count > 16) {
+            _mm512_storeu_si512(
+                out + 16, _mm512_add_epi32(
+                              at, _mm512_maskz_cvtepu8_epi32(
+                                      0xFFFF, _mm256_extracti128_si256(_mm512_castsi512_si256(bytes), 1))));
+            if (count > 32) flatten_avx512(masks + block, 1, static_cast<uint32_t>(base + 64 * block), out);
+        }
+        out += count;
+        at = _mm512_add_epi32(at, step);
+    }
+    return static_cast<size_t>(out - begin);
+}
+
 RADFAST_AVX512 size_t drop_short_avx512(const uint32_t* starts, const uint32_t* ends, size_t count,
                                         uint32_t shortest, uint32_t* first, uint32_t* length) {
     const __m512i least = _mm512_set1_epi32(static_cast<int>(shortest));
@@ -99,7 +131,8 @@ Positions choose_positions() {
 #ifdef RADFAST_X86
     switch (current_simd()) {
         case Simd::avx512:
-            return {flatten_avx512, drop_short_avx512};
+            return {__builtin_cpu_supports("avx512vbmi2") ? flatten_vbmi2 : flatten_avx512,
+                    drop_short_avx512};
         case Simd::avx2:
             return {flatten_avx2, drop_short_portable};
         default:

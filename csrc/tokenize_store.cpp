@@ -260,7 +260,28 @@ void CorpusStore::move_unit(const Placed& placed, uint64_t first_token, Renumber
     if (sentences_) move_ends(*sentences_, placed.first_sentence, placed.sentences);
 }
 
-void CorpusStore::renumber(const std::vector<std::vector<int32_t>>& final_of, unsigned threads) {
+void CorpusStore::replace_unit(const Placed& placed, const std::vector<int32_t>& final_of,
+                               Buffer<uint32_t>& copy) {
+    const size_t at = placed.first_token * sizeof(uint32_t), bytes = placed.tokens * sizeof(uint32_t);
+    uint32_t* numbers = reinterpret_cast<uint32_t*>(tokens_->memory() + at);
+    if (tokens_->in_file()) {
+        copy.clear();
+        numbers = copy.reserve(placed.tokens);
+        tokens_->read(at, numbers, bytes);
+    }
+    const int32_t* const number_of = final_of.data();
+    for (size_t i = 0; i < placed.tokens; ++i) numbers[i] = static_cast<uint32_t>(number_of[numbers[i]]);
+    if (tokens_->in_file()) tokens_->write(at, numbers, bytes);
+}
+
+void CorpusStore::renumber(const std::vector<std::vector<int32_t>>& final_of, bool drops, unsigned threads) {
+    if (!drops) {
+        std::vector<Buffer<uint32_t>> copies(threads);
+        share(placed_.size(), threads, [&](unsigned thread, size_t item) {
+            replace_unit(placed_[item], final_of[placed_[item].worker], copies[thread]);
+        });
+        return;
+    }
     // A unit moves down once all before it have been read, which is when its place is known.
     std::vector<Renumbered> work(threads);
     std::mutex guard;

@@ -72,8 +72,9 @@ class CorpusStore {
     // Wakes all who wait: start() throws from now on.
     void abort();
 
-    // Replaces numbers: final_of[worker][number], negative where the word is dropped.
-    void renumber(const std::vector<std::vector<int32_t>>& final_of, unsigned threads);
+    // Replaces numbers: final_of[worker][number], negative where the word is dropped. Where none is, `drops`
+    // is false and every number stays at its place.
+    void renumber(const std::vector<std::vector<int32_t>>& final_of, bool drops, unsigned threads);
     // To be called last; columns have their final sizes then.
     void end();
 
@@ -99,6 +100,7 @@ class CorpusStore {
 
     Placed place(const Unit& unit);
     void write(const Placed& placed, Unit& unit);
+    void replace_unit(const Placed& placed, const std::vector<int32_t>& final_of, Buffer<uint32_t>& copy);
     void renumber_unit(const Placed& placed, const std::vector<int32_t>& final_of, Renumbered& work);
     void move_unit(const Placed& placed, uint64_t first_token, Renumbered& work);
 

@@ -1,5 +1,7 @@
 #include "tokenize_words.h"
 
+#include <algorithm>
+#include <bit>
 #include <stdexcept>
 #include <utility>
 
@@ -7,7 +9,13 @@ namespace radfast {
 
 namespace {
 
-constexpr size_t kFirstSlots = 1 << 12;
+constexpr size_t kFirstSlots = 1 << 12, kNextSlots = 1 << 16;  // the latter fill a huge page
+
+inline uint64_t mix(uint64_t a, uint64_t b) {
+    __extension__ using Wide = unsigned __int128;
+    const Wide product = static_cast<Wide>(a) * b;
+    return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+}
 
 }  // namespace
 
@@ -24,7 +32,13 @@ uint64_t WordKey::hash_of(std::string_view word) {
     return mix(hash ^ rest[0] ^ 0xA0761D6478BD642FULL, rest[1] ^ 0xE7037ED1A0B428DBULL);
 }
 
-WordTable::WordTable() : memory_(kFirstSlots * sizeof(Slot)), mask_(kFirstSlots - 1) {}
+WordTable::WordTable()
+    : memory_(kFirstSlots * sizeof(Slot)), mask_(kFirstSlots - 1), shift_(shift_of(kFirstSlots)) {}
+
+uint32_t WordTable::count_further(const WordKey& key, uint32_t document) {
+    Slot& slot = slots()[probe(key)];
+    return slot.number == 0 ? insert(slot, key, document) : seen(slot, document);
+}
 
 uint32_t WordTable::insert(Slot& slot, const WordKey& key, uint32_t document) {
     if (size_ == kNone - 1) throw std::length_error("[Tokenizer] too many words for one thread");
@@ -37,12 +51,12 @@ uint32_t WordTable::insert(Slot& slot, const WordKey& key, uint32_t document) {
         arena_.insert(arena_.end(), head, head + sizeof length);
         arena_.insert(arena_.end(), key.longer.begin(), key.longer.end());
     }
-    if (size_ * 2 > mask_) grow();
+    if (size_ * 4 > mask_ * 3) grow();
     return number;
 }
 
 uint32_t WordTable::add(const WordKey& key, uint64_t count, uint64_t documents) {
-    Slot& slot = slots()[probe(key, key.hash())];
+    Slot& slot = slots()[probe(key)];
     if (slot.number == 0) {
         extra_counts_.push_back(count - 1);  // insert() counts one
         extra_documents_.push_back(documents - 1);
@@ -66,19 +80,23 @@ void WordTable::flush_counts() {
 }
 
 void WordTable::grow() {
-    const size_t size = mask_ + 1;
-    Region memory(2 * size * sizeof(Slot));
+    const size_t held = mask_ + 1, wanted = std::max(2 * held, kNextSlots);
+    Region memory(wanted * sizeof(Slot));
     Slot* const slots = reinterpret_cast<Slot*>(memory.data());
-    mask_ = 2 * size - 1;
-    for (size_t from = 0; from < size; ++from) {
+    mask_ = wanted - 1;
+    shift_ = shift_of(wanted);
+    for (size_t from = 0; from < held; ++from) {
         const Slot& slot = this->slots()[from];
         if (slot.number == 0) continue;
-        const uint64_t b = (slot.b & WordKey::kLong) ? WordKey::kLong : slot.b;
-        size_t at = WordKey::hash(slot.a, b) & mask_;
+        size_t at = home(hash_of(slot));
         while (slots[at].number != 0) at = (at + 1) & mask_;
         slots[at] = slot;
     }
     memory_ = std::move(memory);
+}
+
+uint64_t WordTable::hash_of(const Slot& slot) {
+    return WordKey::hash(slot.a, slot.b & WordKey::kLong ? WordKey::kLong : slot.b);
 }
 
 std::string_view WordTable::in_arena(const Slot& slot) const {

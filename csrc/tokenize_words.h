@@ -1,9 +1,11 @@
 // Words to numbers: an open-addressing table that counts as it numbers.
 //
 // A slot is 32 bytes. A word of at most 15 bytes lies in its slot, zero padded, with its length in the last
-// byte, so that a hit touches one cache line; a longer one lies in the arena.
+// byte; a longer one lies in the arena. Two slots share a cache line, and a hash leads to a line: a hit
+// seldom touches another, and which slot of the line it is costs no branch.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -29,17 +31,12 @@ struct WordKey {
         return {parts[0], parts[1] | uint64_t{word.size()} << 56, {}};
     }
 
-    static uint64_t hash(uint64_t a, uint64_t b) {
-        return mix(a ^ 0x9E3779B97F4A7C15ULL, b ^ 0xD6E8FEB86659FD93ULL);
-    }
+    // Multiply-add hashing: its high bits depend on every bit of the key.
+    static constexpr uint64_t kFactorA = 0x9E3779B97F4A7C15ULL, kFactorB = 0xD6E8FEB86659FD93ULL;
+    static uint64_t hash(uint64_t a, uint64_t b) { return a * kFactorA + b * kFactorB; }
     uint64_t hash() const { return hash(a, b); }
 
   private:
-    static uint64_t mix(uint64_t a, uint64_t b) {
-        __extension__ using Wide = unsigned __int128;
-        const Wide product = static_cast<Wide>(a) * b;
-        return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-    }
     static uint64_t hash_of(std::string_view word);
 };
 
@@ -51,38 +48,33 @@ class WordTable {
         uint32_t last;    // document it was seen in
     };
 
+    static constexpr size_t kLine = 64;  // bytes
+
   public:
     static constexpr uint32_t kNone = 0xFFFFFFFF;
 
     WordTable();
 
-    // `hash` is the key's hash throughout; the key (a, b) is that of a short word.
-    //
-    // Number of the word, which is new or old, counted once in a document. Documents are numbered from 1.
+    // Of a short word, whose key is (a, b) and has this hash: its number, old or new. The word is counted,
+    // once more in the document if it is new there. Documents are numbered from 1.
     uint32_t count(uint64_t a, uint64_t b, uint64_t hash, uint32_t document) {
-        size_t at = hash & mask_;
-        Slot* const slots = this->slots();
-        while (slots[at].a != a || slots[at].b != b) {
-            if (slots[at].number == 0) return insert(slots[at], {a, b, {}}, document);
-            at = (at + 1) & mask_;
-        }
-        return seen(slots[at], document);
+        Slot& slot = in_line(a, b, hash);
+        if (slot.a == a && slot.b == b) [[likely]]
+            return seen(slot, document);
+        return count_further({a, b, {}}, document);
     }
 
     // The same for any word.
-    uint32_t count(const WordKey& key, uint32_t document) {
-        Slot& slot = slots()[probe(key, key.hash())];
-        return slot.number == 0 ? insert(slot, key, document) : seen(slot, document);
-    }
+    uint32_t count(const WordKey& key, uint32_t document) { return count_further(key, document); }
 
     // Number of the word, kNone where it is absent.
     uint32_t find(uint64_t a, uint64_t b, uint64_t hash) const {
-        size_t at = hash & mask_;
-        const Slot* const slots = this->slots();
-        while ((slots[at].a != a || slots[at].b != b) && slots[at].number != 0) at = (at + 1) & mask_;
-        return slots[at].number - 1;
+        const Slot& slot = in_line(a, b, hash);
+        if (slot.a == a && slot.b == b) [[likely]]
+            return slot.number - 1;
+        return find({a, b, {}});
     }
-    uint32_t find(const WordKey& key) const { return slots()[probe(key, key.hash())].number - 1; }
+    uint32_t find(const WordKey& key) const { return slots()[probe(key)].number - 1; }
 
     // Adds a word with counts of its own; returns its number.
     uint32_t add(const WordKey& key, uint64_t count, uint64_t documents);
@@ -90,10 +82,11 @@ class WordTable {
     // Where words lie, until the next word is added.
     struct Places {
         const char* slots;
-        size_t mask;
-        void prefetch(uint64_t hash) const { __builtin_prefetch(slots + (hash & mask) * sizeof(Slot), 1); }
+        unsigned shift;
+        const char* line(uint64_t hash) const { return slots + (hash >> shift & ~uint64_t{kLine - 1}); }
+        void prefetch(uint64_t hash) const { __builtin_prefetch(line(hash), 1); }
     };
-    Places places() const { return {memory_.data(), mask_}; }
+    Places places() const { return {memory_.data(), shift_}; }
 
     size_t size() const { return size_; }
 
@@ -125,13 +118,30 @@ class WordTable {
         return slot.number - 1;
     }
 
+    // The slot of the hash's line that holds the key; the second one where neither does.
+    Slot& in_line(uint64_t a, uint64_t b, uint64_t hash) const {
+        char* const line = memory_.data() + (hash >> shift_ & ~uint64_t{kLine - 1});
+        Slot* const slot = reinterpret_cast<Slot*>(line);
+        const uint64_t differs = (slot->a ^ a) | (slot->b ^ b);
+        return slot[differs != 0];
+    }
+
     // The slot that holds the key or is free for it.
-    size_t probe(const WordKey& key, uint64_t hash) const {
-        for (size_t at = hash & mask_;; at = (at + 1) & mask_) {
+    size_t probe(const WordKey& key) const {
+        for (size_t at = home(key.hash());; at = (at + 1) & mask_) {
             const Slot& slot = slots()[at];
             if (slot.number == 0 || (slot.a == key.a && matches(slot, key))) return at;
         }
     }
+
+    static unsigned shift_of(size_t slots) {
+        return static_cast<unsigned>(64 - std::countr_zero(slots * sizeof(Slot)));
+    }
+    static uint64_t hash_of(const Slot& slot);
+    // Where the search for a hash begins.
+    size_t home(uint64_t hash) const { return (hash >> shift_ & ~uint64_t{kLine - 1}) / sizeof(Slot); }
+
+    uint32_t count_further(const WordKey& key, uint32_t document);
 
     bool matches(const Slot& slot, const WordKey& key) const {
         if (key.longer.empty()) return slot.b == key.b;
@@ -143,8 +153,10 @@ class WordTable {
     std::string_view in_arena(const Slot& slot) const;
     std::string_view word_of(const Slot& slot) const;
 
-    Region memory_;  // of the slots
-    size_t mask_, size_ = 0;
+    Region memory_;   // of the slots
+    size_t mask_;     // number of slots less one
+    unsigned shift_;  // brings the high bits of a hash down to a byte of the memory
+    size_t size_ = 0;
     std::vector<char> arena_;
     std::vector<uint64_t> extra_counts_, extra_documents_;
 };

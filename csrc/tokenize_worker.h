@@ -8,6 +8,7 @@
 
 #include "tokenize.h"
 #include "tokenize_fold.h"
+#include "tokenize_keys.h"
 #include "tokenize_scan.h"
 #include "tokenize_store.h"
 #include "tokenize_words.h"
@@ -26,16 +27,9 @@ class Worker {
     uint64_t invalid() const { return scanner_.invalid(); }
 
   private:
-    static constexpr size_t kStride = 64;  // look-ups under way at once
-
-    struct Key {
-        uint64_t a, b, hash;
-    };
-
+    template <bool learns>
     void look_up(std::string_view text, const uint32_t* first, const uint32_t* length, size_t count,
                  Unit& unit);
-    uint64_t make_keys(std::string_view text, const uint32_t* first, const uint32_t* length, size_t count);
-    uint32_t number_of(const Key& key);
     uint32_t number_of(std::string_view token);
     void close_sentences(std::string_view text, size_t start, Unit& unit);
 
@@ -45,11 +39,11 @@ class Worker {
     Folder folder_;
     Scanner scanner_;
     const uint32_t shortest_;  // bytes below which no token is a word
-    const uint64_t crosses_;   // head of a token that may be a placeholder; no ASCII head has this value else
-    bool special_[256] = {};   // first bytes of tokens that may be placeholders or numbers
+    const KeyRules key_rules_;
+    const MakeKeys make_keys_;
     uint32_t document_ = 0;
     uint64_t until_flush_;
-    Key keys_[kStride];
+    Keys keys_;
     Buffer<uint32_t> places_;  // first bytes of the numbered tokens of a document, where sentences are kept
     std::vector<Span> sentences_;
 };
