@@ -96,9 +96,9 @@ flatten_vbmi2(const uint64_t* masks, size_t blocks, uint32_t base, uint32_t* out
             out, _mm512_add_epi32(at, _mm512_maskz_cvtepu8_epi32(0xFFFF, _mm512_castsi512_si128(bytes))));
         if (count > 16) {
             _mm512_storeu_si512(
-                out + 16, _mm512_add_epi32(
-                              at, _mm512_maskz_cvtepu8_epi32(
-                                      0xFFFF, _mm256_extracti128_si256(_mm512_castsi512_si256(bytes), 1))));
+                out + 16, _mm512_add_epi32(at, _mm512_maskz_cvtepu8_epi32(
+                                                   0xFFFF, _mm512_castsi512_si128(_mm512_maskz_shuffle_i32x4(
+                                                               0xFFFF, bytes, bytes, 1)))));
             if (count > 32) flatten_avx512(masks + block, 1, static_cast<uint32_t>(base + 64 * block), out);
         }
         out += count;
