@@ -129,12 +129,13 @@ class Sampler {
         }
     }
 
-    void run(uint16_t* topics, int64_t first_sweep, int64_t n_sweeps) {
+    void run(uint16_t* topics, int32_t* sums, int64_t first_sweep, int64_t n_sweeps) {
         for (int64_t i = 0; i < corpus_.n_tokens; ++i) records_[position_[i]] = topics[i];
         pass(works_.documents, document_edges_, first_sweep - 1, true);
         for (int64_t sweep = first_sweep; sweep < first_sweep + n_sweeps; ++sweep) {
             pass(works_.words, word_edges_, sweep, false);
             pass(works_.documents, document_edges_, sweep, false);
+            if (sums != nullptr) add_counts(sums);
         }
         for (int64_t i = 0; i < corpus_.n_tokens; ++i)
             topics[i] = static_cast<uint16_t>(records_[position_[i]]);
@@ -166,6 +167,16 @@ class Sampler {
         }
     }
 
+    // Records are word-major, so that the row that is added to stays in the nearest cache.
+    void add_counts(int32_t* sums) {
+        share(word_edges_.size() - 1, static_cast<unsigned>(owned_.size()), [&](unsigned, size_t chunk) {
+            for (int64_t w = word_edges_[chunk]; w < word_edges_[chunk + 1]; ++w) {
+                int32_t* row = sums + w * model_.stride;
+                for (int64_t i = row_start_[w]; i < row_start_[w + 1]; ++i) ++row[records_[i] & 0xFFFFu];
+            }
+        });
+    }
+
     const Corpus corpus_;
     const Model model_;
     const OwnedPrior alpha_, eta_;
@@ -180,9 +191,9 @@ class Sampler {
 
 }  // namespace
 
-void sample_mh(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* totals,
+void sample_mh(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* totals, int32_t* sums,
                int64_t first_sweep, int64_t n_sweeps, int threads) {
-    Sampler(corpus, model, totals, threads).run(topics, first_sweep, n_sweeps);
+    Sampler(corpus, model, totals, threads).run(topics, sums, first_sweep, n_sweeps);
 }
 
 }  // namespace radfast::gibbs

@@ -11,7 +11,7 @@
 // and added once per block. No counter is contended.
 //
 // A unit (the tokens of a word or of a document) falls into one of three classes by its length n:
-//     n <= 32      one warp, a token per lane, judged in order (gibbs.h) by settling the movers one by one
+//     n <= 32      one warp, a token per lane; up to 8 are judged in order (gibbs.h), one mover at a time
 //     n <= 2048    one warp or one block, records in registers, counts of the unit in shared memory
 //     longer       blocks of kSegment tokens in three launches: count, judge, propose
 //

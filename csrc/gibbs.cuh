@@ -10,6 +10,7 @@
 namespace radfast::gibbs::device {
 
 constexpr u32 kProposals = 3;
+constexpr u32 kInOrder = 8;  // units up to this length are judged token after token
 
 // Which of a unit's four streams of random numbers in a sweep.
 enum Step : u32 { judge_word = 0, propose_word = 1, judge_document = 2, propose_document = 3 };

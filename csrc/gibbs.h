@@ -11,7 +11,7 @@
 //   2. each token draws 3 proposals from its unit: the topic of another of its tokens with probability
 //      (n - 1) / (n - 1 + sum a), else a topic by its a_k (an alias table where they differ). That is
 //      q(k) ~ n_uk + a_k without the token: no table of the unit is needed.
-// The counts n_uk are those at the start of the unit; in units of up to 32 tokens, where that would be felt,
+// The counts n_uk are those at the start of the unit; in units of up to 8 tokens, where that would be felt,
 // they are exact at every token. The counts of the other kind of unit are those the proposals were drawn
 // from, n_k those at the start of the pass (delayed counts); the tests say how far that is from the exact
 // chain.
@@ -44,15 +44,17 @@ struct Model {
 };
 
 // Advances `topics` (T,) and `totals` (G, stride) by n_sweeps sweeps, the first of them numbered
-// `first_sweep`. T must be below 2^32.
-void sample_mh(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* totals,
+// `first_sweep`. T must be below 2^32. The counts after every sweep are added to `sums` (R, stride) if it is
+// not null.
+void sample_mh(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* totals, int32_t* sums,
                int64_t first_sweep, int64_t n_sweeps, int threads);
 
 // Advances `topics` (T,), `word_topic` (R, stride) and `totals` (G, stride) by n_sweeps dense or sparse
 // sweeps over the documents from `first_document` on: see gibbs_dense.h. With `joining` the tokens of those
-// documents are in no count yet and are given their first topics (dense only).
+// documents are in no count yet and are given their first topics (dense only). `sums` as above, of tokens of
+// those documents.
 void sample_dense(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* word_topic,
-                  int32_t* totals, int64_t first_sweep, int64_t n_sweeps, int64_t first_document,
-                  bool joining, bool sparse, int threads);
+                  int32_t* totals, int32_t* sums, int64_t first_sweep, int64_t n_sweeps,
+                  int64_t first_document, bool joining, bool sparse, int threads);
 
 }  // namespace radfast::gibbs

@@ -47,27 +47,23 @@ RADFAST_INLINE U scale(U random, U bound) {
 class Members {
   public:
     explicit Members(const uint16_t* topics)
-        : low_(_mm256_load_si256(reinterpret_cast<const __m256i*>(topics))),
-          high_(_mm256_load_si256(reinterpret_cast<const __m256i*>(topics + 16))) {}
+        : topics_(_mm_load_si128(reinterpret_cast<const __m128i*>(topics))) {}
 
     RADFAST_INLINE uint32_t count_others(uint32_t topic, uint32_t i) const {
-        const __m256i wanted = _mm256_set1_epi16(static_cast<int16_t>(topic));
+        const __m128i wanted = _mm_set1_epi16(static_cast<int16_t>(topic));
         // Two bits for each token.
-        const uint64_t low = static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi16(low_, wanted)));
-        const uint64_t high = static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi16(high_, wanted)));
-        return static_cast<uint32_t>(__builtin_popcountll((low | high << 32) & ~(3ull << (2 * i)))) / 2;
+        const uint32_t equal = _mm_movemask_epi8(_mm_cmpeq_epi16(topics_, wanted));
+        return static_cast<uint32_t>(__builtin_popcount(equal & ~(3u << (2 * i)))) / 2;
     }
     RADFAST_INLINE void set(uint32_t i, uint32_t topic) {
-        const __m256i places = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-        const __m256i value = _mm256_set1_epi16(static_cast<int16_t>(topic));
-        const __m256i at = _mm256_set1_epi16(static_cast<int16_t>(i));
-        low_ = _mm256_blendv_epi8(low_, value, _mm256_cmpeq_epi16(places, at));
-        const __m256i above = _mm256_add_epi16(places, _mm256_set1_epi16(16));
-        high_ = _mm256_blendv_epi8(high_, value, _mm256_cmpeq_epi16(above, at));
+        const __m128i at =
+            _mm_cmpeq_epi16(_mm_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7), _mm_set1_epi16(static_cast<int16_t>(i)));
+        topics_ = _mm_blendv_epi8(topics_, _mm_set1_epi16(static_cast<int16_t>(topic)), at);
     }
 
   private:
-    __m256i low_, high_;
+    static_assert(kInOrder == 8);
+    __m128i topics_;
 };
 
 // Three of the four steps of sum_lanes(); the fourth joins the halves.

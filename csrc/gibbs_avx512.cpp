@@ -57,19 +57,21 @@ RADFAST_INLINE U scale(U random, U bound) {
 // Topics of a short unit.
 class Members {
   public:
-    explicit Members(const uint16_t* topics) : topics_(_mm512_load_si512(topics)) {}
+    explicit Members(const uint16_t* topics)
+        : topics_(_mm_load_si128(reinterpret_cast<const __m128i*>(topics))) {}
 
     RADFAST_INLINE uint32_t count_others(uint32_t topic, uint32_t i) const {
-        const uint32_t equal =
-            _mm512_cmpeq_epi16_mask(topics_, _mm512_set1_epi16(static_cast<int16_t>(topic)));
+        const uint32_t equal = _mm_cmpeq_epi16_mask(topics_, _mm_set1_epi16(static_cast<int16_t>(topic)));
         return __builtin_popcount(equal & ~(1u << i));
     }
     RADFAST_INLINE void set(uint32_t i, uint32_t topic) {
-        topics_ = _mm512_mask_mov_epi16(topics_, 1u << i, _mm512_set1_epi16(static_cast<int16_t>(topic)));
+        topics_ = _mm_mask_mov_epi16(topics_, static_cast<__mmask8>(1u << i),
+                                     _mm_set1_epi16(static_cast<int16_t>(topic)));
     }
 
   private:
-    __m512i topics_;
+    static_assert(kInOrder == 8);
+    __m128i topics_;
 };
 
 // Three of the four steps of sum_lanes(); the fourth joins the halves.

@@ -65,8 +65,8 @@ uint32_t part_of(int32_t row, uint32_t parts) {
 }  // namespace
 
 void sample_dense(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* word_topic,
-                  int32_t* totals, int64_t first_sweep, int64_t n_sweeps, int64_t first_document,
-                  bool joining, bool sparse, int threads) {
+                  int32_t* totals, int32_t* sums, int64_t first_sweep, int64_t n_sweeps,
+                  int64_t first_document, bool joining, bool sparse, int threads) {
     const Works works = choose_works();
     const DenseWork work = sparse ? works.sparse : works.dense;
     const int64_t size = static_cast<int64_t>(corpus.n_groups) * model.stride;
@@ -143,6 +143,14 @@ void sample_dense(const Corpus& corpus, const Model& model, uint16_t* topics, in
             }
             std::copy(fresh.begin(), fresh.begin() + (end - begin), topics + begin);
         }
+        if (sums == nullptr) continue;
+        const uint32_t parts = static_cast<uint32_t>(threads);
+        share(parts, parts, [&](unsigned, size_t part) {
+            for (int64_t i = corpus.indptr[first_document]; i < corpus.n_tokens; ++i) {
+                const int32_t row = corpus.rows[i];
+                if (part_of(row, parts) == part) ++sums[static_cast<int64_t>(row) * model.stride + topics[i]];
+            }
+        });
     }
 }
 

@@ -20,7 +20,7 @@ enum Step : uint64_t {
 };
 
 constexpr int kPadding = 16;       // entries a vector may touch behind an array
-constexpr uint32_t kInOrder = 32;  // units up to this length are judged token after token
+constexpr uint32_t kInOrder = 8;   // units up to this length are judged token after token
 constexpr int64_t kPrefetch = 64;  // tokens ahead of the document pass
 
 // Alpha as the document pass uses it. Where it is not the same for all topics, topic k is drawn from its

@@ -109,11 +109,11 @@ __device__ u64 propose(u32 own, u32 place, u32 n, u32 copies_share, Key key, con
     return record;
 }
 
-// Topics of a unit of n <= 32 tokens, one per lane, after each has been judged in the order of the lanes. All
-// lanes judge at once; the first that moves is right, and so are those before it. Those after it see its move
-// and judge again, so there are as many rounds as moves.
-__device__ u32 settle_in_order(u64 record, u32 lane, u32 n, Key key, const float* inverse, const i32* totals,
-                               const Pass& pass) {
+// Topics of a unit of n <= 32 tokens, one per lane, all judged at once. In a unit of up to kInOrder tokens
+// the first that moves is right, and so are those before it; those after it see its move and judge again, so
+// that each is judged in the order of the lanes, in as many rounds as there are moves.
+__device__ u32 settle(u64 record, u32 lane, u32 n, Key key, const float* inverse, const i32* totals,
+                      const Pass& pass) {
     u32 topics[1 + kProposals];
     i32 without[1 + kProposals] = {};
     float inverses[kProposals], acceptance[kProposals], prior[1 + kProposals];
@@ -138,6 +138,7 @@ __device__ u32 settle_in_order(u64 record, u32 lane, u32 n, Key key, const float
     for (u32 first = 0; first < n;) {
         const u32 wanted =
             judge_token(record, without, prior, own_total, inverses, acceptance, pass.smoothing);
+        if (n > kInOrder) return wanted;
         const u32 movers = __ballot_sync(kWholeWarp, lane >= first && lane < n && wanted != topics[0]);
         if (movers == 0) break;
         const u32 mover = __ffs(static_cast<i32>(movers)) - 1;
@@ -229,8 +230,8 @@ __device__ void work_short(const Pass& pass, const Tables& tables, const i32* un
         const u32 slot = here ? pass.slot(begin, lane) : 0;
         const u64 record = here ? pass.records[slot] : 0;
         const u32 now = pass.only_propose ? part_of(record, 0)
-                                          : settle_in_order(record, lane, n, pass.judging(unit),
-                                                            tables.inverse + row, tables.totals + row, pass);
+                                          : settle(record, lane, n, pass.judging(unit), tables.inverse + row,
+                                                   tables.totals + row, pass);
         const u32 share = share_of_copies(n, pass.prior);
         const u32 token = name_token(lane, pass.proposing(unit));
         u64 fresh = now;

@@ -120,7 +120,6 @@ def simd():
 @pytest.mark.parametrize("mean", [12, 80])
 @pytest.mark.parametrize("method", ["dense", "mh", "sparse"])
 def test_same_bits_at_any_number_of_threads_and_when_resumed(method, mean):
-    # Words and documents of 80 tokens take the path for long ones.
     indptr, rows, n_words = random_corpus(n_documents=97, mean=mean)
     common = {"n_rows": n_words, "alpha": 0.05, "eta": 0.01}
     runs = []
@@ -138,8 +137,26 @@ def test_same_bits_at_any_number_of_threads_and_when_resumed(method, mean):
     assert other.topics.tobytes() != runs[0][0]
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("method", ["dense", "exact", "mh", "sparse", "auto"])
+def test_sums_are_the_counts_after_every_sweep(method, threads):
+    indptr, rows, n_words = random_corpus(n_documents=400, mean=20)
+    common = {"n_rows": n_words, "alpha": 0.05, "eta": 0.01, "seed": 3}
+    planned = {"method": method, "planned": 60, "threads": threads}
+    chain, step = (gibbs.start(indptr, rows, 3, **common) for _ in range(2))
+    sums, wanted = np.ones_like(chain.word_topic), np.ones_like(chain.word_topic)
+    gibbs.sample(chain, 40, sums=sums, **planned)
+    whole = gibbs.first_whole_sweep(step, 60) if method == "auto" else 0
+    for sweep in range(40):
+        gibbs.sample(step, 1, **planned)
+        wanted += step.word_topic * (sweep >= whole)
+    assert whole > 0 or method != "auto"
+    np.testing.assert_array_equal(sums, wanted)
+    np.testing.assert_array_equal(chain.topics, step.topics)
+
+
 @pytest.mark.parametrize("alpha", [0.05, np.linspace(0.01, 0.3, 40)], ids=["even", "uneven"])
-@pytest.mark.parametrize("mean", [1, 12, 33, 97])
+@pytest.mark.parametrize("mean", [1, 6, 12, 33, 97])
 @pytest.mark.parametrize("method", ["dense", "sparse", "mh"])
 def test_same_bits_at_any_vector_width(simd, mean, alpha, method):
     indptr, rows, n_words = random_corpus(mean=mean, n_words=7)
@@ -228,7 +245,7 @@ def test_a_planned_run_has_the_same_bits_in_parts_and_on_threads(n_topics, n_doc
     whole = gibbs.first_whole_sweep(gibbs.start(indptr, rows, n_topics, **common), 60)
     assert 0 < whole < 60
     runs = []
-    for threads, parts in ((1, [60]), (3, [60]), (2, [1] * 60), (2, [3, 6, 20, 2, 29])):
+    for threads, parts in ((1, [60]), (3, [60]), (8, [60]), (2, [1] * 60), (2, [3, 6, 20, 2, 29])):
         chain = gibbs.start(indptr, rows, n_topics, **common)
         for part in parts:
             gibbs.sample(chain, part, planned=60, threads=threads)
@@ -333,6 +350,9 @@ def test_wrong_input_is_named():
         gibbs.sample(chain, 1, planned=-1)
     with pytest.raises(UsageError, match="backend"):
         gibbs.sample(chain, 1, backend="tpu")
+    for sums in (np.zeros((2, 2), np.int32), np.zeros((2, 16)), np.zeros((16, 2), np.int32).T):
+        with pytest.raises(UsageError, match="sums"):
+            gibbs.sample(chain, 1, sums=sums)
 
 
 def load_captions(data: Path):

@@ -39,6 +39,11 @@ def test_samples_are_averaged():
     # The last sweep is no sample twice where it is one by its number.
     assert small(n_sweeps=30, **settings).fit(counts).n_samples_ == 2
     assert small(n_sweeps=20, **settings).fit(counts).n_samples_ == 1
+    # Where every sweep is a sample, the kernel sums them.
+    model = small(n_sweeps=23, burn_in=20, sample_every=1, method="mh").fit(counts)
+    lasts = [small(n_sweeps=n, method="mh").fit(counts) for n in (21, 22, 23)]
+    assert model.n_samples_ == 3
+    np.testing.assert_array_equal(model.word_topic_, sum(last.word_topic_ for last in lasts))
 
 
 def test_averaging_lowers_the_perplexity():
@@ -77,6 +82,8 @@ def test_early_stop_follows_its_rule():
         {"method": "exact", "n_sweeps": 40},
         {"burn_in": 15, "sample_every": 4, "optimize_alpha": "symmetric", "optimize_every": 6},
         {"burn_in": 15, "sample_every": 4, "optimize_alpha": "asymmetric", "optimize_every": 6},
+        {"burn_in": 15, "sample_every": 1},
+        {"burn_in": 25, "sample_every": 1, "method": "mh"},
         {"alpha": [0.1, 0.2, 0.3, 0.1, 0.05], "method": "mh"},
         {"burn_in": 10, "evaluate_every": 5, "tolerance": 1.0, "patience": 2},
     ],

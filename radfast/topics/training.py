@@ -74,11 +74,17 @@ class Schedule:
         """Tell whether alpha is estimated after `sweep`."""
         return self.optimize_alpha != "no" and sweep > self.burn_in and sweep % self.optimize_every == 0
 
-    def next_stop(self, sweep: int) -> int:
-        """Return the first sweep after `sweep` at which anything happens."""
-        steps = [self.evaluate_every, self.sample_every]
+    def next_stop(self, sweep: int, first_sample: int | None) -> int:
+        """Return the first sweep after `sweep` at which anything happens.
+
+        Where the kernel sums the samples, `first_sample` is the sweep after which it begins.
+        """
+        steps = [self.evaluate_every, self.sample_every if first_sample is None else 0]
         steps.append(self.optimize_every if self.optimize_alpha != "no" else 0)
-        return min([self.n_sweeps, *((sweep // step + 1) * step for step in steps if step)])
+        stops = [self.n_sweeps, *((sweep // step + 1) * step for step in steps if step)]
+        if first_sample is not None and first_sample > sweep:
+            stops.append(first_sample)
+        return min(stops)
 
 
 class Training:
@@ -105,6 +111,10 @@ class Training:
         self.ended = False
         self._counts: NDArray[Any] | None = None
         self._totals: NDArray[np.int64] = np.zeros((len(chain.totals), chain.n_topics), np.int64)
+        # Where every sweep is a sample the kernel sums them, if 32 bits hold the sum.
+        self._table: NDArray[np.int32] | None = None
+        if schedule.sample_every == 1 and schedule.n_sweeps * len(chain.rows) <= _INT32:
+            self._table = np.zeros_like(chain.word_topic)
         # The stages need to know the length of the run, which an early stop leaves open.
         staged = schedule.method == "auto" and schedule.tolerance == 0 and len(chain.totals) == 1
         self._planned = schedule.n_sweeps if staged and len(chain.rows) >= STAGED_TOKENS else 0
@@ -135,7 +145,9 @@ class Training:
         saved = time.monotonic()
         progress(chain.n_sweeps, plan.n_sweeps)
         while chain.n_sweeps < plan.n_sweeps and not self.ended:
-            stop = plan.next_stop(chain.n_sweeps)
+            begin, first_sample = chain.n_sweeps, max(plan.burn_in, self._whole)
+            stop = plan.next_stop(begin, None if self._table is None else first_sample)
+            adds = self._table is not None and stop > first_sample
             gibbs.sample(
                 chain,
                 stop - chain.n_sweeps,
@@ -143,11 +155,14 @@ class Training:
                 planned=self._planned,
                 backend=plan.backend,
                 threads=plan.threads,
+                sums=self._table if adds else None,
             )
             whole = stop > self._whole
             if whole and plan.optimizes(stop):
                 self._optimize()
-            if whole and plan.samples(stop):
+            if adds:
+                self.n_samples += stop - begin
+            elif whole and plan.samples(stop):
                 self._counts, self._totals = self._sums()
                 self.n_samples += 1
             if not plan.traces(stop):
@@ -168,6 +183,7 @@ class Training:
 
         Third is the number of samples; the last sweep is always one of them.
         """
+        self._read_table()
         if self.n_samples and self.schedule.samples(self.chain.n_sweeps):
             assert self._counts is not None
             return self._counts, self._totals, self.n_samples
@@ -175,6 +191,7 @@ class Training:
 
     def _state(self) -> dict[str, NDArray[Any]]:
         # All that a twin needs beside the corpus and the settings.
+        self._read_table()
         numbers = [self.chain.n_sweeps, self.n_samples, int(self.ended)]
         state: dict[str, NDArray[Any]] = {
             "topics": self.chain.topics,
@@ -192,8 +209,16 @@ class Training:
         self.values = [float(value) for value in state["values"]]
         _, self.n_samples, ended = (int(number) for number in state["numbers"])
         self.ended = bool(ended)
-        if "counts" in state:
+        if "counts" in state and self._table is not None:
+            self._table[:, : self.chain.n_topics] = state["counts"]
+        elif "counts" in state:
             self._counts, self._totals = state["counts"], state["totals"]
+
+    def _read_table(self) -> None:
+        if self._table is not None and self.n_samples:
+            self._counts = self._table[:, : self.chain.n_topics].copy()
+            self._totals = np.zeros_like(self._totals)
+            np.add.at(self._totals, self.chain.row_group, self._counts)
 
     def _sums(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
         k, plan = self.chain.n_topics, self.schedule

@@ -76,16 +76,22 @@ std::vector<uint16_t> run(const Words& words, int32_t n_topics, bool even, Metho
     const int64_t first = method == Method::joining ? corpus.n_documents / 2 : 0;
     Counts counts =
         count(words, topics, stride, method == Method::joining ? words.indptr[first] : corpus.n_tokens);
+    const int64_t n_sweeps = method == Method::joining ? 1 : 3;
+    std::vector<int32_t> sums(words.row_group.size() * stride);
     if (method == Method::mh) {
-        gibbs::sample_mh(corpus, model, topics.data(), counts.totals.data(), 3, 3, threads);
+        gibbs::sample_mh(corpus, model, topics.data(), counts.totals.data(), sums.data(), 3, n_sweeps,
+                         threads);
     } else {
-        gibbs::sample_dense(corpus, model, topics.data(), counts.word_topic.data(), counts.totals.data(), 3,
-                            method == Method::joining ? 1 : 3, first, method == Method::joining,
+        gibbs::sample_dense(corpus, model, topics.data(), counts.word_topic.data(), counts.totals.data(),
+                            sums.data(), 3, n_sweeps, first, method == Method::joining,
                             method == Method::sparse, threads);
     }
     expect(*std::max_element(topics.begin(), topics.end()) < n_topics, "a topic is K or more");
     const Counts fresh = count(words, topics, stride, corpus.n_tokens);
     expect(fresh.totals == counts.totals, "totals are not those of the topics");
+    const int64_t summed = corpus.n_tokens - (method == Method::joining ? words.indptr[first] : 0);
+    expect(std::accumulate(sums.begin(), sums.end(), int64_t{0}) == n_sweeps * summed,
+           "the sums have not every token once a sweep");
     expect(method == Method::mh || fresh.word_topic == counts.word_topic,
            "word counts are not those of the topics");
     return topics;

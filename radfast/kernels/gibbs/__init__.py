@@ -35,7 +35,7 @@ Methods
            2009). For large K.
 ``mh``     Metropolis-Hastings, the same time per token at any K: a pass over words and a pass over documents,
            3 proposals each (WarpLDA: Chen et al. 2016; csrc/gibbs.h says it in full). The token's own count
-           is removed exactly; words and documents of up to 32 tokens are sampled token after token, of longer
+           is removed exactly; words and documents of up to 8 tokens are sampled token after token, of longer
            ones, and of the totals, the counts are those at the start (delayed counts). float32, up to 2^32 -
            1 tokens. Not the exact chain either, and bounded by the same tests.
 ``auto``   ``dense`` up to K = 128, ``mh`` above. Where `sample` is told the length of the whole run, the run
@@ -188,6 +188,7 @@ def sample(
     planned: int = 0,
     backend: str = "auto",
     threads: int = 0,
+    sums: NDArray[np.int32] | None = None,
 ) -> None:
     """Advance `chain` in place by `n_sweeps` sweeps over all tokens.
 
@@ -207,11 +208,15 @@ def sample(
         and ``mh`` is asked for, by name or by K. The topics are the same bits on both.
     threads : int
         0 takes all cores; the result does not depend on it.
+    sums : int32, shape (R, P), optional
+        ``word_topic`` as it is after every sweep of this call is added here: the sum of as many samples.
+        Sweeps before `first_whole_sweep` are left out.
 
     Raises
     ------
     UsageError
-        If the method or the backend does not exist, or the backend does not have the method.
+        If the method or the backend does not exist, the backend does not have the method, or `sums` has
+        another shape, type or order of memory.
     """
     if method not in METHODS:
         raise UsageError(f"[sample] method must be one of {', '.join(METHODS)}, is '{method}'")
@@ -219,6 +224,12 @@ def sample(
         raise UsageError(f"[sample] n_sweeps must be 0 or more, is {n_sweeps}")
     if planned < 0:
         raise UsageError(f"[sample] planned must be 0 or more, is {planned}")
+    if sums is not None:
+        table = chain.word_topic
+        if sums.shape != table.shape or sums.dtype != table.dtype or not sums.flags.c_contiguous:
+            raise UsageError(
+                f"[sample] sums must be a contiguous int32 {table.shape}, is {sums.dtype} {sums.shape}"
+            )
     if backend == "cuda" and method not in ("auto", "mh"):
         raise UsageError(f"[sample] method on backend 'cuda' must be mh or auto, is '{method}'")
     large = method == "auto" and chain.n_topics > MOST_DENSE_TOPICS
@@ -227,9 +238,14 @@ def sample(
     supported = ("cpu", "cuda") if method == "mh" or large or backend == "cuda" else ("cpu",)
     match choose_backend(backend, chain.topics, kernel="gibbs", supported=supported):
         case "cuda":
-            cuda.sample(chain, n_sweeps)
+            for n in [n_sweeps] if sums is None else [1] * n_sweeps:
+                cuda.sample(chain, n)
+                if sums is not None:
+                    sums += chain.word_topic
         case _:
-            cpu.sample(chain, n_sweeps, method=method, threads=count_threads(threads), planned=planned)
+            cpu.sample(
+                chain, n_sweeps, method=method, threads=count_threads(threads), planned=planned, sums=sums
+            )
 
 
 def log_likelihood(chain: Chain, *, threads: int = 0) -> float:

@@ -20,6 +20,7 @@ from radfast.kernels.gibbs.team import compiled, spread_alpha
 if TYPE_CHECKING:
     from radfast.kernels.gibbs import Chain
 
+_NO_SUMS = np.empty((0, 0), np.int32)
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -87,51 +88,58 @@ def _exact_sweep(
             topics[i] = new
 
 
-def sample(chain: Chain, n_sweeps: int, *, method: str, threads: int, planned: int) -> None:
-    """Advance `chain` by `n_sweeps` sweeps of a run of `planned`."""
+def sample(
+    chain: Chain, n_sweeps: int, *, method: str, threads: int, planned: int, sums: NDArray[np.int32] | None
+) -> None:
+    """Advance `chain` by `n_sweeps` sweeps of a run of `planned`; whole ones are added to `sums`."""
     if method == "auto":
         run_stages(
-            chain, n_sweeps, planned, lambda part, n, chosen: _sweep(part, n, chosen, threads),
-            lambda part, first: _sample_dense(part, 1, threads, first=first, joining=True),
+            chain, n_sweeps, planned,
+            lambda part, n, chosen: _sweep(part, n, chosen, threads, sums if part is chain else None),
+            lambda part, first: _sample_dense(part, 1, threads, None, first=first, joining=True),
         )  # fmt: skip
     else:
-        _sweep(chain, n_sweeps, method, threads)
+        _sweep(chain, n_sweeps, method, threads, sums)
         chain.n_sweeps += n_sweeps
 
 
-def _sweep(chain: Chain, n_sweeps: int, method: str, threads: int) -> None:
+def _sweep(chain: Chain, n_sweeps: int, method: str, threads: int, sums: NDArray[np.int32] | None) -> None:
     match method:
         case "exact":
-            _sample_exact(chain, n_sweeps)
+            _sample_exact(chain, n_sweeps, sums)
         case "mh":
-            _sample_mh(chain, n_sweeps, threads)
+            _sample_mh(chain, n_sweeps, threads, sums)
         case _:
-            _sample_dense(chain, n_sweeps, threads, sparse=method == "sparse")
+            _sample_dense(chain, n_sweeps, threads, sums, sparse=method == "sparse")
 
 
-def _sample_exact(chain: Chain, n_sweeps: int) -> None:
+def _sample_exact(chain: Chain, n_sweeps: int, sums: NDArray[np.int32] | None) -> None:
     seed, alpha = np.uint64(chain.seed), spread_alpha(chain.alpha, chain.n_topics)
     for sweep in range(chain.n_sweeps, chain.n_sweeps + n_sweeps):
         _exact_sweep(
             chain.indptr, chain.rows, chain.document_group, chain.n_topics, alpha, chain.eta,
             chain.n_words * chain.eta, seed, sweep, chain.topics, chain.word_topic, chain.totals,
         )  # fmt: skip
+        if sums is not None:
+            sums += chain.word_topic
 
 
-def _sample_mh(chain: Chain, n_sweeps: int, threads: int) -> None:
+def _sample_mh(chain: Chain, n_sweeps: int, threads: int, sums: NDArray[np.int32] | None) -> None:
     _core.gibbs_mh(
         chain.indptr, chain.rows, chain.document_group, chain.row_group, chain.topics, chain.totals,
-        spread_alpha(chain.alpha, chain.n_topics), chain.eta, chain.n_words * chain.eta, chain.seed,
-        chain.n_sweeps, n_sweeps, threads,
+        _NO_SUMS if sums is None else sums, spread_alpha(chain.alpha, chain.n_topics), chain.eta,
+        chain.n_words * chain.eta, chain.seed, chain.n_sweeps, n_sweeps, threads,
     )  # fmt: skip
     recount(chain)
 
 
 def _sample_dense(
-    chain: Chain, n_sweeps: int, threads: int, *, first: int = 0, joining: bool = False, sparse: bool = False
-) -> None:
+    chain: Chain, n_sweeps: int, threads: int, sums: NDArray[np.int32] | None,
+    *, first: int = 0, joining: bool = False, sparse: bool = False,
+) -> None:  # fmt: skip
     _core.gibbs_dense(
         chain.indptr, chain.rows, chain.document_group, chain.row_group, chain.topics, chain.word_topic,
-        chain.totals, spread_alpha(chain.alpha, chain.n_topics), chain.eta, chain.n_words * chain.eta,
-        chain.seed, chain.n_sweeps, n_sweeps, first, joining, sparse, threads,
+        chain.totals, _NO_SUMS if sums is None else sums, spread_alpha(chain.alpha, chain.n_topics),
+        chain.eta, chain.n_words * chain.eta, chain.seed, chain.n_sweeps, n_sweeps, first,
+        joining, sparse, threads,
     )  # fmt: skip
