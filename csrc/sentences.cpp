@@ -1,34 +1,26 @@
 #include "sentences.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 
 #include "sentences_marks.h"
 #include "sentences_text.h"
 
 namespace radfast {
 
-void SentenceRules::add(SentenceWord table, const std::vector<std::string>& words) {
-    for (const std::string& word : words) {
-        const uint32_t number = words_.add(WordKey::of(word), 0, 0);
-        tables_.resize(words_.size());
-        tables_[number] |= table;
-        if (!word.empty() && word.size() <= kMaxEntry) {
-            lengths_[static_cast<uint8_t>(word[0])] |= 1ULL << word.size();
-        }
-    }
-}
-
-uint16_t SentenceRules::find(std::string_view word) const {
-    if (word.empty() || word.size() > kMaxEntry) return 0;
-    const auto head = static_cast<uint8_t>(lower_ascii(word[0]));
-    if (!(lengths_[head] >> word.size() & 1)) return 0;
-    char lower[kMaxEntry];
-    for (size_t i = 0; i < word.size(); ++i) lower[i] = lower_ascii(word[i]);
-    const uint32_t number = words_.find(WordKey::of({lower, word.size()}));
-    return number == WordTable::kNone ? 0 : tables_[number];
-}
-
 namespace {
+
+constexpr uint64_t kOnes = 0x0101010101010101ULL;
+constexpr uint64_t kHighBits = 0x80 * kOnes;
+
+// The high bits of those of eight bytes that are a to z.
+constexpr uint64_t lower_bits(uint64_t bytes) {
+    const uint64_t ascii = bytes & ~kHighBits;
+    const uint64_t from_a = ascii + (0x80 - 'a') * kOnes;
+    const uint64_t after_z = ascii + (0x7F - 'z') * kOnes;
+    return from_a & ~after_z & ~bytes & kHighBits;
+}
 
 class Splitter {
   public:
@@ -40,6 +32,11 @@ class Splitter {
         for (size_t at = start_; (at = marks_.find(at)) < size_;) {
             switch (text_[at]) {
                 case '.':
+                    if (const size_t end = find_plain_end(at); end > at) {
+                        at = cut(end);
+                        break;
+                    }
+                    [[fallthrough]];
                 case '!':
                 case '?':
                     at = at_terminal(at);
@@ -214,6 +211,25 @@ class Splitter {
         return end - line >= rules_.min_wrap ? next : cut(at);
     }
 
+    // The common case of at_terminal(), without a look into the tables: a lower-case word that is surely no
+    // abbreviation before the full stop, blanks or a comma after it, then a capital. Returns the end of the
+    // sentence, `at` where the case is another one.
+    size_t find_plain_end(size_t at) const {
+        if (at < start_ + kWindow + 1 || at + 3 >= size_) return at;
+        uint64_t bytes;
+        std::memcpy(&bytes, text_.data() + at - kWindow, kWindow);
+        const uint64_t others = ~lower_bits(bytes) & kHighBits;
+        const size_t letters = static_cast<size_t>(std::countl_zero(others)) / 8;
+        if (letters < 2) return at;
+        if (letters == kWindow
+                ? rules_.longest() >= kWindow
+                : Text::is_word_char(text_[at - letters - 1]) || rules_.may_abbreviate(bytes, letters))
+            return at;
+        if (text_[at + 1] == ',') return is_upper(text_[at + 2]) ? at + 2 : at;
+        const size_t next = at + 2 + (text_[at + 2] == ' ');
+        return text_[at + 1] == ' ' && is_upper(text_[next]) && !in_brackets(at) ? at + 1 : at;
+    }
+
     size_t at_terminal(size_t at) {
         if (text_[at] == '.' && at > 0 && at + 1 < size_ && is_digit(text_[at - 1]) &&
             is_digit(text_[at + 1])) {
@@ -349,6 +365,7 @@ class Splitter {
         return !is_upper(word[0]) || is(word, kNumbered);
     }
 
+    static constexpr size_t kWindow = 8;
     static constexpr size_t kMaxLabel = 10;
     static constexpr size_t kMaxHeading = 60;
     static constexpr size_t kMaxBracket = 120;

@@ -36,14 +36,28 @@ class SentenceRules {
     // Tables that hold the word, compared in ASCII lower case.
     uint16_t find(std::string_view word) const;
 
+    // Whether an abbreviation or a unit may be the lower-case word in the last `size` < 8 bytes of `bytes`,
+    // the last highest; surely none is, where the answer is false.
+    bool may_abbreviate(uint64_t bytes, size_t size) const {
+        const size_t bit = filter_bit(bytes >> (64 - 8 * size));
+        return (filter_[bit / 64] >> bit % 64 & 1) != 0;
+    }
+    // Bytes of the longest abbreviation or unit.
+    size_t longest() const { return longest_; }
+
     size_t min_wrap = 50;
 
   private:
     static constexpr size_t kMaxEntry = 40;
+    static constexpr size_t kFilterBits = 13;
+
+    static size_t filter_bit(uint64_t word) { return (word * 0x9E3779B97F4A7C15ULL) >> (64 - kFilterBits); }
 
     WordTable words_;
     std::vector<uint16_t> tables_;  // by number of the word
     uint64_t lengths_[256] = {};    // by first byte: lengths of the words, one bit each
+    uint64_t filter_[(1 << kFilterBits) / 64] = {};
+    size_t longest_ = 0;
 };
 
 struct Span {

@@ -205,6 +205,8 @@ class Text {
         return view(at, last);
     }
 
+    static bool is_word_char(char c) { return kWordChars[static_cast<uint8_t>(c)]; }
+
     // One letter, full stop, one letter, ...: "p.m", "U.S".
     static bool is_dotted(std::string_view word) {
         if (word.size() < 3 || word.size() % 2 == 0) return false;
@@ -260,8 +262,6 @@ class Text {
   private:
     static constexpr size_t kMaxWord = 40;
     static constexpr size_t kMaxCitation = 20;
-
-    static bool is_word_char(char c) { return kWordChars[static_cast<uint8_t>(c)]; }
 
     const uint8_t* bytes() const { return reinterpret_cast<const uint8_t*>(text_); }
     Decoded decoded(size_t at) const {

@@ -53,43 +53,7 @@ void classify_portable(const uint8_t* text, size_t blocks, Masks* out) {
     }
 }
 
-constexpr bool is_sentence_mark(unsigned c) {
-    return c == '.' || c == '!' || c == '?' || c == ':' || c == ')' || c == '\n' || c == '\r';
-}
-
-size_t find_mark_portable(const uint8_t* text, size_t at, size_t size) {
-    static constexpr std::array<bool, 256> table = [] {
-        std::array<bool, 256> marks{};
-        for (unsigned c = 0; c < 256; ++c) marks[c] = is_sentence_mark(c);
-        return marks;
-    }();
-    while (at < size && !table[text[at]]) ++at;
-    return at;
-}
-
 #ifdef RADFAST_X86
-
-// Half-bytes of the sentence marks: line breaks 1, ! ) . 2, : ? 4.
-constexpr char kMarkLow[16] = {0, 2, 0, 0, 0, 0, 0, 0, 0, 2, 5, 0, 0, 1, 2, 4};
-constexpr char kMarkHigh[16] = {1, 0, 2, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
-
-__attribute__((target("avx2"))) size_t find_mark_avx2(const uint8_t* text, size_t at, size_t size) {
-    const __m256i low =
-        _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kMarkLow)));
-    const __m256i high =
-        _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kMarkHigh)));
-    const __m256i half = _mm256_set1_epi8(15);
-    for (; at + 32 <= size; at += 32) {
-        const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(text + at));
-        const __m256i halves =
-            _mm256_and_si256(_mm256_shuffle_epi8(low, _mm256_and_si256(v, half)),
-                             _mm256_shuffle_epi8(high, _mm256_and_si256(_mm256_srli_epi16(v, 4), half)));
-        const __m256i none = _mm256_cmpeq_epi8(halves, _mm256_setzero_si256());
-        const uint32_t marks = ~static_cast<uint32_t>(_mm256_movemask_epi8(none));
-        if (marks) return at + static_cast<size_t>(std::countr_zero(marks));
-    }
-    return find_mark_portable(text, at, size);
-}
 
 // Half-byte tables: a byte is of a class where the entries of its two halves share the class's bit.
 // ' - / : 1 . : 2, 4 (point) _ [ : 8.
@@ -203,13 +167,6 @@ Classify choose(Simd simd) {
 }
 
 }  // namespace
-
-size_t find_sentence_mark(const uint8_t* text, size_t at, size_t size) {
-#ifdef RADFAST_X86
-    if (current_simd() != Simd::portable) return find_mark_avx2(text, at, size);
-#endif
-    return find_mark_portable(text, at, size);
-}
 
 Classify choose_classify(Pattern pattern) {
     const Simd simd = current_simd();

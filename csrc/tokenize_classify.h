@@ -21,8 +21,4 @@ struct Masks {
 using Classify = void (*)(const uint8_t* text, size_t blocks, Masks* out);
 Classify choose_classify(Pattern pattern);
 
-// First position from `at` on, below `size`, of a byte at which a sentence may end (. ! ? : ) and line
-// breaks), else `size`.
-size_t find_sentence_mark(const uint8_t* text, size_t at, size_t size);
-
 }  // namespace radfast
