@@ -29,6 +29,12 @@ class Case:
         ``check(state, result)``: asserts that the result is right; runs before anything is timed.
     peers : mapping of str to callable
         ``peer(state) -> result`` of the same work; an ImportError means the peer is not installed.
+    products : callable, optional
+        ``products(state) -> float``: multiply-adds of one call by the plain formula; the comparison gives
+        them as a share of what the processor can do on `threads` threads. A method that needs fewer products
+        than the formula may reach more than 1.
+    threads : int
+        Threads the work runs on.
     """
 
     name: str
@@ -39,3 +45,5 @@ class Case:
     count: Callable[[Any], float]
     check: Callable[[Any, Any], None]
     peers: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    products: Callable[[Any], float] | None = None
+    threads: int = 1

@@ -23,10 +23,13 @@ from typing import Any
 
 import numpy as np
 
+from bench.case import Case
 from bench.cases import CASES
+from radfast import _core
 
 _ROOT = Path(__file__).parents[1]
 _RESULTS = Path(__file__).parent / "results"
+_REST = 0.05  # seconds before each call of a peer comparison: the threads of some runtimes spin on after work
 
 
 def judge(first: list[float], again: list[float], other: list[float]) -> dict[str, Any]:
@@ -74,6 +77,7 @@ def compare_peer(name: str, peer: str, rounds: int) -> dict[str, Any]:
 
     def timed(work: Callable[[Any], Any]) -> Callable[[], float]:
         def call() -> float:
+            time.sleep(_REST)
             start = time.perf_counter()
             work(state)
             return time.perf_counter() - start
@@ -89,8 +93,19 @@ def compare_peer(name: str, peer: str, rounds: int) -> dict[str, Any]:
         "unit": case.unit,
         "per_second": work / result["seconds"],
         "per_second_other": work / result["seconds_other"],
+        **_share_peak(case, state, result),
         **result,
     }
+
+
+def _share_peak(case: Case, state: Any, result: dict[str, Any]) -> dict[str, float]:
+    """Return the share of the processor's multiply-adds that ours and the other's calls come to."""
+    peak = case.threads * _core.fma_peak(0.2)
+    if case.products is None or not peak:
+        return {}
+    products = case.products(state)
+    times = {"share_of_peak": "seconds", "share_of_peak_other": "seconds_other"}
+    return {name: products / result[key] / peak for name, key in times.items()}
 
 
 class _Side:
