@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 
 #include "cnn.h"
+#include "cnn_prepare.h"
 
 namespace py = pybind11;
 
@@ -37,6 +38,31 @@ Flat<float> run(Network& net, const py::array& pictures) {
     return out;
 }
 
+Stored stored_type_of(const py::array& pictures) {
+    if (py::isinstance<py::array_t<std::uint8_t>>(pictures)) return Stored::u8;
+    if (py::isinstance<py::array_t<std::uint16_t>>(pictures)) return Stored::u16;
+    if (py::isinstance<py::array_t<std::int16_t>>(pictures)) return Stored::i16;
+    throw py::type_error("pictures must be uint8, uint16 or int16");
+}
+
+Flat<std::uint8_t> prepare_pictures(const py::array& pictures, int side, int crop, double low, double high,
+                                    int threads) {
+    const bool flat = pictures.ndim() == 4 && (pictures.flags() & py::array::c_style);
+    if (!flat || pictures.shape(2) < 1 || pictures.shape(3) < 1 || crop < 1 || crop > side || !(low < high)) {
+        throw py::value_error("pictures must be (N, C, H, W), contiguous; crop at most side; low below high");
+    }
+    const Preparation how = {
+        static_cast<int>(pictures.shape(2)), static_cast<int>(pictures.shape(3)), side, crop, low, high};
+    const Stored type = stored_type_of(pictures);
+    Flat<std::uint8_t> out({pictures.shape(0), pictures.shape(1), py::ssize_t{crop}, py::ssize_t{crop}});
+    std::uint8_t* to = out.mutable_data();
+    {
+        py::gil_scoped_release unlocked;
+        prepare(how, pictures.data(), type, pictures.shape(0) * pictures.shape(1), threads, to);
+    }
+    return out;
+}
+
 void expect(bool fits, const char* what) {
     if (!fits) throw py::value_error(what);
 }
@@ -44,6 +70,8 @@ void expect(bool fits, const char* what) {
 }  // namespace
 
 void bind_cnn(py::module_& m) {
+    m.def("prepare_pictures", &prepare_pictures, py::arg("pictures"), py::arg("side"), py::arg("crop"),
+          py::arg("low"), py::arg("high"), py::arg("threads"));
     py::class_<Network>(m, "NativeNetwork")
         .def(py::init([](int channels, int height, int width, int max_batch, int threads) {
                  return std::make_unique<Network>(Shape{channels, height, width}, max_batch, threads);

@@ -159,6 +159,7 @@ def test_info_says_why_a_backend_is_missing() -> None:
     shown = call("info").stdout
     assert "backend cpu: available" in shown
     assert "backend cuda: " in shown
+    assert "networks run on the first that works of: tensorrt, torch-cuda, native, onnx, torch" in shown
 
 
 def test_json_progress_and_ingest_alone(archive: Path, tmp_path: Path) -> None:

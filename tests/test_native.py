@@ -17,7 +17,7 @@ from torch import nn
 import radfast
 from radfast import _core
 from radfast.errors import UsageError
-from radfast.kernels.cnn import compile
+from radfast.kernels.cnn import BACKENDS, compile
 from radfast.kernels.cnn.native import build_engine
 from radfast.kernels.cnn.reference import freeze, run_reference
 from radfast.vision import build
@@ -278,8 +278,18 @@ def test_bad_weights_are_named() -> None:
     net = build("alexnet", HEADS, 0.1, size=64, seed=1)
     with torch.no_grad():
         net.features[3].weight[0, 0, 0, 0] = torch.nan  # type: ignore[index, operator, union-attr]
-    with pytest.raises(UsageError, match=r"features.3 \(Conv2d\): weights hold NaN or infinity"):
-        compile(net, "native", threads=1)
+    words = r"weights must be finite, 'features\.3\.weight' holds NaN or infinity"
+    for backend in ("auto", "cpu", *BACKENDS):
+        with pytest.raises(UsageError, match=words):
+            compile(net, backend, threads=1)
+
+
+def test_weights_beyond_float32_are_named() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(18, 2)).double()
+    with torch.no_grad():
+        net[2].weight[0, 0] = 1e300  # type: ignore[index, operator]
+    with pytest.raises(UsageError, match=r"2 \(Linear\): weights hold NaN or infinity"):
+        compile(net, "native", image_shape=(1, 5, 5), threads=1)
 
 
 def test_the_engine_checks_what_it_is_given() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -284,6 +286,36 @@ def test_saved_module_needs_the_module(tmp_path: Path) -> None:
     torch.testing.assert_close(load_network(path, Features()).net(images), net(images), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda net: net | {"heads.document.bias": torch.zeros(6)}, "heads.document.bias"),
+        (lambda net: {key: net[key] for key in net if key != "features.0.bias"}, "features.0.bias"),
+        (lambda net: net | {"features.9.gain": torch.zeros(1)}, "features.9.gain"),
+        (lambda net: net | {"features.0.bias": net["features.0.bias"] * torch.nan}, "features.0.bias"),
+    ],
+)
+def test_networks_with_wrong_weights(tmp_path: Path, spoil: Any, words: str) -> None:
+    path = tmp_path / "network.safetensors"
+    save_network(path, make_trained(), onnx=False)
+    with safe_open(path, "pt") as file:
+        about, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    save_file(spoil(tensors), path, about)
+    with pytest.raises(UsageError, match=words):
+        load_network(path)
+
+
+@pytest.mark.parametrize("names", [[], ["a", "b", "c", "d"], [str(n) for n in range(6)]])
+def test_a_class_list_must_be_as_long_as_its_head(tmp_path: Path, names: list[str]) -> None:
+    path = tmp_path / "network.safetensors"
+    save_network(path, dataclasses.replace(make_trained(), classes={"document": names}), onnx=False)
+    with pytest.raises(UsageError, match=f"names {len(names)} classes for head 'document' of width 5"):
+        load_network(path)
+    save_network(path, dataclasses.replace(make_trained(), classes={"second": names}), onnx=False)
+    with pytest.raises(UsageError, match="for head 'second' of width None"):
+        load_network(path)
+
+
 def test_files_that_are_no_networks(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "plain.safetensors")
     with pytest.raises(UsageError, match="it is not a radfast network"):
@@ -293,6 +325,12 @@ def test_files_that_are_no_networks(tmp_path: Path) -> None:
         load_network(tmp_path / "new.safetensors")
     with pytest.raises(UsageError, match=r"must end in \.safetensors"):
         save_network(tmp_path / "weights.bin", make_trained())
+    save_file({"a": torch.zeros(1)}, tmp_path / "text.safetensors", {"radfast": "{"})
+    with pytest.raises(UsageError, match="is no JSON"):
+        load_network(tmp_path / "text.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "short.safetensors", {"radfast": json.dumps({"format": 1})})
+    with pytest.raises(UsageError, match="lacks network, width, heads, classes"):
+        load_network(tmp_path / "short.safetensors")
     data = save_network(tmp_path / "cut.safetensors", make_trained(), onnx=False)
     assert data.model_hash
     whole = (tmp_path / "cut.safetensors").read_bytes()

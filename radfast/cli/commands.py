@@ -199,7 +199,7 @@ def info() -> None:
     """Tell versions and backends, and why a backend is missing."""
     import radfast._core as _core
     from radfast.device import BACKENDS, count_threads, why_not
-    from radfast.kernels.cnn import explain_backends
+    from radfast.kernels.cnn import ORDER, explain_backends
     from radfast.pipeline import describe_machine
 
     machine = describe_machine()
@@ -209,6 +209,7 @@ def info() -> None:
     for name in BACKENDS:
         reason = why_not(name)
         typer.echo(f"backend {name}: {'available' if reason is None else f'missing: {reason}'}")
+    typer.echo(f"networks run on the first that works of: {', '.join(ORDER['auto'])}")
     for name, reason in explain_backends().items():
         typer.echo(f"network backend {name}: {'available' if reason is None else f'missing: {reason}'}")
     typer.echo("versions: " + ", ".join(f"{name} {found}" for name, found in machine["versions"].items()))

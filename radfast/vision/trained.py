@@ -18,6 +18,10 @@ from radfast.vision.networks import Network, build
 from radfast.vision.weights import check_tensors, read_tensors
 
 _FORMAT = 1
+_DESCRIBED = (
+    "network", "width", "heads", "classes", "in_channels", "picture_size", "crop", "vector_loss", "about",
+    "history",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,27 @@ def save_network(path: Path, trained: TrainedNetwork, *, onnx: bool = True) -> T
     return replace(trained, model_hash=hash_file(path))
 
 
+def _read_description(path: Path, text: str) -> dict[str, Any]:
+    """Return what the file says of its network, with all its parts there and fitting each other."""
+    try:
+        about = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"[load_network] the description in {path} is no JSON") from error
+    found = about.get("format") if isinstance(about, dict) else None
+    if found != _FORMAT:
+        raise UsageError(f"[load_network] {path} has format {found}, this radfast reads {_FORMAT}")
+    missing = [name for name in _DESCRIBED if name not in about]
+    if missing:
+        raise UsageError(f"[load_network] the description in {path} lacks {', '.join(missing)}")
+    for head, names in about["classes"].items():
+        width = about["heads"].get(head)
+        if len(names) != width:
+            raise UsageError(
+                f"[load_network] {path} names {len(names)} classes for head '{head}' of width {width}"
+            )
+    return dict(about)
+
+
 def load_network(path: Path, module: nn.Module | None = None) -> TrainedNetwork:
     """Read a file written by `save_network`.
 
@@ -112,7 +137,8 @@ def load_network(path: Path, module: nn.Module | None = None) -> TrainedNetwork:
     Raises
     ------
     UsageError
-        If the file is missing, no safetensors file, not radfast's, or does not fit.
+        If the file is missing, no safetensors file, not radfast's, or does not fit: a wrong key, a wrong
+        shape, weights that are no numbers, or a list of classes as long as no head.
     """
     tensors = read_tensors(path)
     with safe_open(path, "pt") as file:
@@ -121,9 +147,7 @@ def load_network(path: Path, module: nn.Module | None = None) -> TrainedNetwork:
         raise UsageError(
             f"[load_network] {path} holds weights but no description: it is not a radfast network"
         )
-    about = json.loads(text)
-    if about["format"] != _FORMAT:
-        raise UsageError(f"[load_network] {path} has format {about['format']}, this radfast reads {_FORMAT}")
+    about = _read_description(path, text)
     if about["network"] == "module" and module is None:
         raise UsageError(f"[load_network] {path} holds a module of your own: pass it as module=")
     kind = about["network"] if module is None else module

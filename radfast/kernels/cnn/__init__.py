@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from radfast.device import count_threads
@@ -30,11 +31,21 @@ from radfast.kernels.cnn.gate import PRECISIONS, Gate
 from radfast.kernels.cnn.gpu import why_not_torch_cuda
 from radfast.kernels.cnn.native import compile_native
 from radfast.kernels.cnn.onnx import Calibration, compile_onnx
+from radfast.kernels.cnn.prepare import Preparation
 from radfast.kernels.cnn.reference import compile_torch, find_image_shape
 from radfast.kernels.cnn.tensorrt import compile_tensorrt, why_not_tensorrt
 from radfast.kernels.cnn.torch_cuda import compile_torch_cuda
 
-__all__ = ["BACKENDS", "CompiledNetwork", "Gate", "compile", "explain_backends", "export_onnx"]
+__all__ = [
+    "BACKENDS",
+    "ORDER",
+    "CompiledNetwork",
+    "Gate",
+    "Preparation",
+    "compile",
+    "explain_backends",
+    "export_onnx",
+]
 
 BACKENDS = ("tensorrt", "torch-cuda", "native", "onnx", "torch")
 #: What stands for several backends, and the order they are tried in.
@@ -83,6 +94,7 @@ def compile(
     threads: int = 0,
     calibration: Any = None,
     calibration_method: str = "percentile",
+    prepare: Preparation | None = None,
 ) -> CompiledNetwork:
     """Turn a network into the fastest callable this machine has for it.
 
@@ -112,6 +124,9 @@ def compile(
         outputs are then compared with torch on them, else on noise.
     calibration_method : str
         "percentile" (99.99 %), "entropy" or "max".
+    prepare : Preparation, optional
+        Takes stored pictures of any size and 8 or 16 bits: windowed, resized and cut in one pass before the
+        network, whose first layer has the normalisation inside.
 
     Returns
     -------
@@ -121,10 +136,18 @@ def compile(
     Raises
     ------
     UsageError
-        If a value is unknown or out of range, or the backend asked for by name cannot run the network.
+        If a value is unknown or out of range, weights are no numbers, or the backend asked for by name cannot
+        run the network.
     """
+    if prepare is not None:
+        run = compile(
+            net, backend, precision, max_batch, cache_dir, image_shape=image_shape, threads=threads,
+            calibration=calibration, calibration_method=calibration_method,
+        )  # fmt: skip
+        return run.prepare_with(prepare, count_threads(threads))
     threads = count_threads(threads)
     _check(backend, precision, max_batch)
+    _check_weights(net)
     shape = find_image_shape(net, image_shape)
     cache = None if cache_dir is None else Path(cache_dir)
     pictures = _check_calibration(calibration, calibration_method, shape, precision)
@@ -171,6 +194,12 @@ def _check(backend: str, precision: str, max_batch: int) -> None:
         )
     if max_batch < 1:
         raise UsageError(f"[compile] max_batch must be at least 1, is {max_batch}")
+
+
+def _check_weights(net: nn.Module) -> None:
+    for name, value in net.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise UsageError(f"[compile] weights must be finite, '{name}' holds NaN or infinity")
 
 
 def _check_calibration(

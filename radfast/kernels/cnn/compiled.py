@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from radfast.errors import UsageError
 from radfast.kernels.cnn.gate import Gate
+from radfast.kernels.cnn.prepare import Preparation
 
 log = logging.getLogger("radfast.cnn")
 
@@ -47,7 +48,12 @@ class CompiledNetwork:
         Pictures computed at once.
     gate : Gate or None
         How far the outputs were from torch in float32 when it was made.
+    preparation : Preparation or None
+        How pictures of any size become those of the network, where `compile` was told.
     """
+
+    preparation: Preparation | None = None
+    _threads = 1
 
     def __init__(
         self,
@@ -98,13 +104,44 @@ class CompiledNetwork:
         ------
         UsageError
             If shape or dtype are not the network's, or the pictures are on a GPU and the backend is not.
+
+        With a `preparation` the pictures are those it takes: uint8, uint16 or int16 (N, C, H, W) of any size,
+        or a sequence of such (C, H, W) of several sizes, on the host.
         """
+        if self.preparation is not None:
+            return self._run_prepared(images)
         if hasattr(images, "__cuda_array_interface__"):
             self._check(str(images.dtype).removeprefix("torch."), tuple(images.shape))
             return self._run_on_device(images)
         pictures = np.asarray(images)
         self._check(str(pictures.dtype), pictures.shape)
         return self._run_on_host(pictures)
+
+    def prepare_with(self, preparation: Preparation, threads: int) -> CompiledNetwork:
+        """Let every call prepare its pictures first; returns the network itself.
+
+        Raises
+        ------
+        UsageError
+            If what comes out does not fit the network.
+        """
+        preparation.check(self.image_shape, self.image_dtypes)
+        self.preparation, self._threads = preparation, threads
+        return self
+
+    def _run_prepared(self, images: Any) -> dict[str, Any]:
+        assert self.preparation is not None
+        if hasattr(images, "__cuda_array_interface__"):
+            raise UsageError("[run] images are on a GPU, and they are prepared on the host only")
+        pictures = images if isinstance(images, list | tuple) else np.asarray(images)
+        parts = []
+        # The first batch is made even where it is empty: it has the dtype and the channels to check.
+        for start in range(0, max(len(pictures), 1), self.max_batch):
+            batch = self.preparation.apply(
+                pictures[start : start + self.max_batch], self.image_shape, self._threads
+            )
+            parts.append(self._run_on_host(batch))
+        return {head: np.concatenate([part[head] for part in parts]) for head in self.heads}
 
     def _check(self, dtype: str, shape: tuple[int, ...]) -> None:
         if dtype not in self.image_dtypes:

@@ -30,6 +30,29 @@ def run_reference(net: nn.Module, images: npt.NDArray[np.generic]) -> dict[str, 
     return {head: value.numpy() for head, value in outputs.items()}
 
 
+def prepare_reference(
+    pictures: npt.NDArray[np.generic], side: int, crop: int, low: float, high: float
+) -> npt.NDArray[np.float64]:
+    """Return grey values (N, C, crop, crop), before rounding: windowed, resized to side x side, cut.
+
+    The filter is a triangle as wide as the step where a side shrinks, one pixel where it grows.
+    """
+    grey = np.clip((pictures.astype(np.float64) - low) * 255 / (high - low), 0, 255)
+    first = (side - crop) // 2
+    down, across = (
+        _resize_matrix(length, side)[first : first + crop] for length in (grey.shape[2], grey.shape[3])
+    )
+    return np.asarray(down @ grey @ across.T)
+
+
+def _resize_matrix(length: int, side: int) -> npt.NDArray[np.float64]:
+    step = length / side
+    middles = (np.arange(side)[:, None] + 0.5) * step
+    distance = np.abs(np.arange(length) + 0.5 - middles) / max(step, 1.0)
+    weights = np.maximum(0.0, 1 - distance)
+    return np.asarray(weights / weights.sum(1, keepdims=True))
+
+
 def compile_torch(
     net: nn.Module, image_shape: tuple[int, int, int], max_batch: int, threads: int, reason: str
 ) -> CompiledNetwork:
