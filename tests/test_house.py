@@ -80,3 +80,16 @@ def test_every_word_of_the_makefile_is_explained() -> None:
     assert words is not None
     said = (ROOT / "CONTRIBUTING.md").read_text("utf-8") + (ROOT / "README.md").read_text("utf-8")
     assert [word for word in words[1].split() if f"make {word}" not in said] == []
+
+
+def test_fuzzing_without_clang_says_what_to_install(tmp_path: Path) -> None:
+    for tool in ("sh", "make", "cmake"):
+        found = shutil.which(tool)
+        if found is None:
+            pytest.skip(f"{tool} is not installed")
+        (tmp_path / tool).symlink_to(found)
+    done = subprocess.run(
+        ["make", "fuzz"], cwd=ROOT, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "make fuzz needs clang++ with libFuzzer: apt-get install clang" in done.stdout
