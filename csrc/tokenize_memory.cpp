@@ -1,7 +1,10 @@
 #include "tokenize_memory.h"
 
 #include <cstdlib>
+#include <cstring>
+#include <mutex>
 #include <new>
+#include <utility>
 
 #ifdef __linux__
 #include <sys/mman.h>
@@ -35,10 +38,60 @@ char* map(size_t bytes) {
     return from + before;
 }
 
+// The last large region that was given up. The system may take its pages while it waits here.
+class UsedRegion {
+  public:
+    static constexpr size_t kLeast = 8 << 20, kMost = 256 << 20;  // bytes
+
+    // False where the region must be freed.
+    bool put(char* data, size_t bytes) {
+        if (bytes < kLeast || bytes > kMost) return false;
+        const std::lock_guard lock(guard_);
+        if (bytes_ > bytes) return false;
+        if (madvise(data, bytes, MADV_FREE) != 0) return false;
+        if (data_) munmap(data_, bytes_);
+        data_ = data;
+        bytes_ = bytes;
+        return true;
+    }
+
+    // Null where there is none of `least` bytes.
+    std::pair<char*, size_t> take(size_t least) {
+        const std::lock_guard lock(guard_);
+        if (bytes_ < least) return {nullptr, 0};
+        return {std::exchange(data_, nullptr), std::exchange(bytes_, 0)};
+    }
+
+    static UsedRegion& get() {
+        static UsedRegion* const used = new UsedRegion;  // outlives arrays that are freed at exit
+        return *used;
+    }
+
+  private:
+    std::mutex guard_;
+    char* data_ = nullptr;
+    size_t bytes_ = 0;
+};
+
 }  // namespace
 
 Region::~Region() {
-    if (data_) munmap(data_, to_pages(size_));
+    const size_t held = to_pages(size_);
+    if (data_ && !UsedRegion::get().put(data_, held)) munmap(data_, held);
+}
+
+void Region::grow_used(size_t bytes) {
+    if (bytes >= UsedRegion::kLeast && bytes > size_) {
+        const auto [place, held] = UsedRegion::get().take(bytes);
+        if (place) {
+            std::memcpy(place, data_, size_);
+            if (data_) munmap(data_, to_pages(size_));
+            data_ = place;
+            size_ = held;
+            return;
+        }
+    }
+    resize(bytes);
 }
 
 void Region::resize(size_t bytes) {
@@ -66,6 +119,8 @@ void Region::resize(size_t bytes) {
 #else
 
 Region::~Region() { std::free(data_); }
+
+void Region::grow_used(size_t bytes) { resize(bytes); }
 
 void Region::resize(size_t bytes) {
     void* place = std::realloc(data_, bytes > 0 ? bytes : 1);

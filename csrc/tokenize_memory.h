@@ -25,6 +25,10 @@ class Region {
     // Keeps the first bytes; further ones are zero. The address may change. Throws std::bad_alloc.
     void resize(size_t bytes);
 
+    // The same but for what further bytes hold: a large region that was given up last may come back with its
+    // pages, since the first touch of fresh ones costs more than most of what is done with them.
+    void grow_used(size_t bytes);
+
     char* data() const { return data_; }
     size_t size() const { return size_; }
 

@@ -92,13 +92,11 @@ flatten_vbmi2(const uint64_t* masks, size_t blocks, uint32_t base, uint32_t* out
         const uint64_t bits = masks[block];
         const auto count = static_cast<size_t>(_mm_popcnt_u64(bits));
         const __m512i bytes = _mm512_maskz_compress_epi8(bits, ramp);
-        _mm512_storeu_si512(
-            out, _mm512_add_epi32(at, _mm512_maskz_cvtepu8_epi32(0xFFFF, _mm512_castsi512_si128(bytes))));
+        const __m128i low = _mm512_maskz_extracti32x4_epi32(0xF, bytes, 0);
+        _mm512_storeu_si512(out, _mm512_add_epi32(at, _mm512_maskz_cvtepu8_epi32(0xFFFF, low)));
         if (count > 16) {
-            _mm512_storeu_si512(
-                out + 16, _mm512_add_epi32(at, _mm512_maskz_cvtepu8_epi32(
-                                                   0xFFFF, _mm512_castsi512_si128(_mm512_maskz_shuffle_i32x4(
-                                                               0xFFFF, bytes, bytes, 1)))));
+            const __m128i next = _mm512_maskz_extracti32x4_epi32(0xF, bytes, 1);
+            _mm512_storeu_si512(out + 16, _mm512_add_epi32(at, _mm512_maskz_cvtepu8_epi32(0xFFFF, next)));
             if (count > 32) flatten_avx512(masks + block, 1, static_cast<uint32_t>(base + 64 * block), out);
         }
         out += count;

@@ -48,7 +48,7 @@ Column::~Column() {
 void Column::reserve(size_t size) {
     if (in_file() || size <= memory_.size()) return;
     const std::unique_lock lock(moves_);
-    memory_.resize(std::max(2 * size, kFirstMemory));
+    memory_.grow_used(std::max(2 * size, kFirstMemory));
 }
 
 void Column::write(size_t at, const void* data, size_t bytes) {
