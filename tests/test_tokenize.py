@@ -227,7 +227,7 @@ def test_threads_and_batches_change_nothing(prune: PruneRules, threads: int) -> 
         check_same(found, truth)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("threads", [1, 3, 8, 16])
 @pytest.mark.parametrize("prune", [PruneRules(), PruneRules(drop_top=2), PruneRules(drop_top=1000)])
 def test_a_folder_holds_the_same_arrays(prune: PruneRules, threads: int, tmp_path: Path) -> None:
     texts = [f"Liver {n % 7} ok. Spleen é{n % 3}.\nNo mass {'x' * (n % 40)}" for n in range(4000)] + [""]
