@@ -3,7 +3,7 @@
 Each round runs A, A again and B. The ratios A/A give the band that this machine's noise makes of no change
 at all, in this very session; a median of B/A inside it says nothing. Stored times are never compared.
 
-    python -m bench.compare --case cosine-dense --peer numpy      ours against a peer
+    python -m bench.compare --case cosine-dense-2t --peer numpy      ours against a peer
     python -m bench.compare --base main~3                         every case, two revisions, two processes
 """
 
@@ -84,8 +84,21 @@ def compare_peer(name: str, peer: str, rounds: int) -> dict[str, Any]:
 
         return call
 
-    result = take_turns(timed(case.work), timed(case.peers[peer]), rounds)
     work = case.count(state)
+    shares: list[float] = []
+
+    def ours() -> float:
+        # The clock of a processor wanders: its limit is taken right before and after.
+        limits = [case.limit(state)] if case.limit else []
+        seconds = timed(case.work)()
+        if case.limit:
+            limits.append(case.limit(state))
+            shares.append(work / seconds / float(np.mean(limits)))
+        return seconds
+
+    result = take_turns(ours, timed(case.peers[peer]), rounds)
+    if shares:
+        result["share_of_limit"] = float(np.median(shares))
     return {
         "case": name,
         "peer": peer,
@@ -182,7 +195,8 @@ def compare_revisions(revision: str, names: list[str], rounds: int) -> list[dict
 
 def _line(name: str, what: str, result: dict[str, Any]) -> str:
     band = f"A/A {result['low']:.3f} to {result['high']:.3f}, {result['pairs']} pairs"
-    return f"{name:<24} {what}: time ratio {result['ratio']:.3f} ({band}) {result['verdict']}"
+    share = f", {result['share_of_limit']:.3f} of the limit" if "share_of_limit" in result else ""
+    return f"{name:<24} {what}: time ratio {result['ratio']:.3f} ({band}) {result['verdict']}{share}"
 
 
 def write_result(name: str, results: list[dict[str, Any]]) -> Path:
@@ -216,6 +230,9 @@ def main() -> None:
                     result = compare_peer(case.name, peer, options.rounds)
                 except ImportError as error:
                     print(f"{case.name:<24} {peer} is not installed ({error.name})")
+                    continue
+                except FileNotFoundError as error:
+                    print(f"{case.name:<24} left out: {error}")
                     continue
                 results.append(result)
                 print(_line(case.name, f"{peer} over radfast", result))

@@ -51,15 +51,15 @@ void bind_cosine(py::module_& m) {
              py::arg("keys").noconvert(), py::arg("basis").noconvert(), py::keep_alive<1, 2>())
         .def(
             "search",
-            [](const Pruned& index, const Floats& queries, int k, int threads) {
+            [](const Pruned& index, const Floats& queries, int k, int threads, double most) {
                 const Rows rows = rows_of(queries);
                 std::int64_t products = 0;
                 const py::tuple found = search(queries, k, [&](float* scores, std::int32_t* ids) {
-                    return index.search(rows, k, threads, scores, ids, &products);
+                    return index.search(rows, k, threads, most, scores, ids, &products);
                 });
                 return found + py::make_tuple(products);
             },
-            py::arg("queries").noconvert(), py::arg("k"), py::arg("threads"));
+            py::arg("queries").noconvert(), py::arg("k"), py::arg("threads"), py::arg("most") = 2.0);
     m.def(
         "fma_peak",
         [](double seconds) {

@@ -14,9 +14,12 @@ namespace {
 
 // Packed queries, and the best of their searches: together less than the 50 MB allowed beside the data.
 constexpr std::int64_t kQueryBytes = 12 << 20;
-constexpr std::int64_t kBestBytes = 16 << 20;
+constexpr std::int64_t kBestBytes = 12 << 20;
 // More threads than this many multiply-adds each would only wait for one another.
 constexpr double kWorkPerThread = 2e6;
+constexpr std::int64_t kSeedKeys = 512;  // most keys whose scores for a panel of queries are all looked at
+constexpr int kSeedK = 16;               // beyond, floor_for knows no bound
+constexpr std::int64_t kParts = 16;      // of the queries, for blocks of keys that are cut
 
 std::int64_t cut(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit; }
 
@@ -30,7 +33,7 @@ class Dense {
           engine_(gemm::engine_for(current_simd())),
           query_panel_(gemm::panel_floats(depth, engine_.rows)),
           key_panel_(gemm::panel_floats(depth, engine_.columns)),
-          key_scales_(keys.count) {
+          floor_(floor_for(engine_.simd)) {
         const double work = static_cast<double>(queries.count) * keys.count * depth;
         threads_ = static_cast<int>(std::clamp(work / kWorkPerThread, 1.0, static_cast<double>(threads)));
         const std::int64_t query_bytes = static_cast<std::int64_t>(query_panel_) * 4 / engine_.rows;
@@ -40,6 +43,7 @@ class Dense {
         // Blocks of equal size, so that the last is not a small one.
         const std::int64_t blocks = cut(queries.count, most);
         query_block_ = cut(cut(queries.count, blocks), engine_.rows) * engine_.rows;
+        if (blocks > 1) key_scales_.resize(keys.count);
         const std::int64_t near = near_bytes() / static_cast<std::int64_t>(key_panel_ * 4);
         near_ =
             std::clamp<std::int64_t>(near, 1, std::max<std::int64_t>(cut(keys.count, engine_.columns), 1)) *
@@ -77,8 +81,9 @@ class Dense {
 
     void work(int thread, Sync& sync, float* scores, std::int32_t* ids) {
         Packer packer(engine_, depth_);
-        Buffer packed_keys;
+        Buffer packed_keys, table;
         packed_keys.reserve(near_ / engine_.columns * key_panel_);
+        table.reserve(kSeedKeys * engine_.rows);
         std::vector<BestK*> parts;
         for (BestK& best : bests_) parts.push_back(&best);
         std::vector<std::uint64_t> scratch;
@@ -89,7 +94,7 @@ class Dense {
                 lower(bad_query_, packer.pack(queries_, nullptr, nullptr, q0 + from, to - from, engine_.rows,
                                               packed_queries_.get() + from / engine_.rows * query_panel_));
             });
-            take_keys(thread, packer, packed_keys, q0, nq);
+            take_keys(thread, packer, packed_keys, table, q0, nq);
             sync.arrive_and_wait();
             share(sync, nq, 32, [&](std::int64_t from, std::int64_t to) {
                 for (std::int64_t q = from; q < to; ++q)
@@ -98,30 +103,33 @@ class Dense {
         }
     }
 
-    // Tasks are blocks of keys; where these are too few for the threads, queries are cut as well.
-    void take_keys(int thread, Packer& packer, Buffer& packed, std::int64_t q0, std::int64_t nq) {
+    // Tasks are blocks of keys. The last ones, or all where there are few, are cut by queries as well, so
+    // that no thread waits long for another.
+    void take_keys(int thread, Packer& packer, Buffer& packed, Buffer& table, std::int64_t q0,
+                   std::int64_t nq) {
         const std::int64_t blocks = cut(keys_.count, near_), panels = cut(nq, engine_.rows);
-        const std::int64_t enough = 8 * threads_;
-        const std::int64_t parts =
-            threads_ == 1 || blocks >= enough ? 1 : std::clamp<std::int64_t>(enough / blocks, 1, panels);
-        const std::int64_t part = cut(panels, parts) * engine_.rows;
+        const std::int64_t last = threads_ == 1 ? 0 : std::min<std::int64_t>(blocks, 4 * threads_);
+        const std::int64_t whole = blocks - last;
+        const std::int64_t part = cut(panels, std::min<std::int64_t>(kParts, panels)) * engine_.rows;
+        const std::int64_t parts = cut(nq, part), tasks = whole + last * parts;
+        const auto block_of = [&](std::int64_t task) {
+            return (task < whole ? task : whole + (task - whole) / parts) * near_;
+        };
         // The next task is taken before this one is done, so that its keys can be asked for.
-        for (std::int64_t at = next_.fetch_add(1), after; at < blocks * parts; at = after) {
+        for (std::int64_t at = next_.fetch_add(1), after; at < tasks; at = after) {
             after = next_.fetch_add(1);
-            const std::int64_t n0 = at / parts * near_, from = at % parts * part;
-            const std::int64_t nk = std::min(near_, keys_.count - n0), to = std::min(from + part, nq);
-            if (q0 == 0 && parts == 1) {
-                for (std::int64_t n = n0; n < n0 + nk; ++n)
-                    key_scales_[n] = scale_of(engine_, keys_.data + n * keys_.stride, depth_);
-            }
-            const float* scales = parts == 1 ? key_scales_.data() : nullptr;
-            lower(bad_key_, packer.pack(keys_, scales, nullptr, n0, nk, engine_.columns, packed.get()));
-            scan(bests_[thread], packed.get(), n0, nk, from, to, after / parts * near_);
+            const std::int64_t n0 = block_of(at), from = at < whole ? 0 : (at - whole) % parts * part;
+            const std::int64_t nk = std::min(near_, keys_.count - n0);
+            const std::int64_t to = at < whole ? nq : std::min(from + part, nq);
+            float* known = at < whole && !key_scales_.empty() ? key_scales_.data() : nullptr;
+            lower(bad_key_, packer.pack(keys_, q0 == 0 ? nullptr : known, nullptr, n0, nk, engine_.columns,
+                                        packed.get(), q0 == 0 ? known : nullptr));
+            scan(bests_[thread], packed.get(), table.get(), n0, nk, from, to, block_of(after));
         }
     }
 
-    void scan(BestK& best, const float* packed, std::int64_t n0, std::int64_t nk, std::int64_t from,
-              std::int64_t to, std::int64_t n1) const {
+    void scan(BestK& best, const float* packed, float* table, std::int64_t n0, std::int64_t nk,
+              std::int64_t from, std::int64_t to, std::int64_t n1) const {
         alignas(64) float tile[gemm::kMaxRows * gemm::kMaxColumns];
         std::uint32_t masks[gemm::kMaxRows];
         // A filter asks for 16 * depth floats: 16 rows of keys, or the next panel of queries. Rows asked for
@@ -133,9 +141,12 @@ class Dense {
         for (std::int64_t q = from; q < to; q += engine_.rows) {
             const int rows = static_cast<int>(std::min<std::int64_t>(engine_.rows, to - q));
             const float* panel = packed_queries_.get() + q / engine_.rows * query_panel_;
-            const float* keys = packed;
             best.prefetch(q + engine_.rows, engine_.rows);
-            for (std::int64_t n = 0; n < nk; n += engine_.columns, keys += key_panel_) {
+            const std::int64_t seeded = std::isinf(*best.thresholds(q)) && k_ <= kSeedK
+                                            ? seed(best, panel, packed, table, n0, nk, q, rows)
+                                            : 0;
+            const float* keys = packed + seeded / engine_.columns * key_panel_;
+            for (std::int64_t n = seeded; n < nk; n += engine_.columns, keys += key_panel_) {
                 const float* ahead = panel + query_panel_;
                 if (n + engine_.columns < nk || q + engine_.rows >= to) {
                     ahead = panel;
@@ -152,11 +163,35 @@ class Dense {
         }
     }
 
+    // The first keys of a panel of queries, for which nothing is known yet: all scores, then a bound that k
+    // of them exceed, and offers of these only. Returns the keys done, a multiple of a tile.
+    std::int64_t seed(BestK& best, const float* panel, const float* packed, float* table, std::int64_t n0,
+                      std::int64_t nk, std::int64_t q, int rows) const {
+        const std::int64_t count = std::min(nk, kSeedKeys) / engine_.columns * engine_.columns;
+        for (std::int64_t n = 0; n < count; n += engine_.columns) {
+            engine_.kernels[rows](panel, packed + n / engine_.columns * key_panel_, depth_, table + n, count,
+                                  false);
+        }
+        std::uint32_t masks[kSeedKeys / 32];
+        for (int i = 0; i < rows; ++i) {
+            const float* row = table + i * count;
+            engine_.above(row, count, floor_(row, count, k_), masks);
+            for (std::int64_t n = 0; n < count; n += 32) {
+                for (std::uint32_t mask = masks[n / 32]; mask; mask &= mask - 1) {
+                    const std::int64_t j = n + std::countr_zero(mask);
+                    best.offer(q + i, row[j], static_cast<std::int32_t>(n0 + j));
+                }
+            }
+        }
+        return count;
+    }
+
     Rows queries_, keys_;
     std::int64_t depth_;
     int k_, threads_;
     const gemm::Engine& engine_;
     std::size_t query_panel_, key_panel_;
+    Floor floor_;
     std::int64_t query_block_, near_;
     Buffer packed_queries_;
     std::vector<float> key_scales_;

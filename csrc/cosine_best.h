@@ -29,7 +29,9 @@ class BestK {
         if (k_ > kFew) counts_.assign(queries, 0);
         thresholds_.assign(queries, kLowest);
     }
-    static std::int64_t bytes_per_query(int k) { return std::int64_t{8} * (k + std::max(k / 2, kFew)) + 8; }
+    static std::int64_t bytes_per_query(int k) {
+        return std::int64_t{8} * (k <= kFew ? k : k + std::max(k / 2, kFew)) + 8;
+    }
 
     // Scores at or below it can no longer enter.
     const float* thresholds(std::int64_t query) const { return thresholds_.data() + query; }
@@ -43,7 +45,11 @@ class BestK {
             if (counts_[query] == capacity_) shrink(query);
             return;
         }
-        if (!ascending_ && std::find(items, items + k_, item) != items + k_) return;
+        if (!ascending_) {
+            bool there = false;  // no way out of the loop: a branch that is often guessed wrong costs more
+            for (int i = 0; i < k_; ++i) there |= items[i] == item;
+            if (there) return;
+        }
         // Every place takes the middle of its own, the one before and the new: no branch to guess wrong,
         // which would cost more than the places.
         std::uint64_t before = ~std::uint64_t{0};
@@ -66,11 +72,6 @@ class BestK {
     // Brings the threshold up to date.
     void tighten(std::int64_t query) {
         if (k_ > kFew && counts_[query] >= k_) shrink(query);
-    }
-
-    // Tells that at least k keys of this query, all still to be offered, score above `threshold`.
-    void raise(std::int64_t query, float threshold) {
-        thresholds_[query] = std::max(thresholds_[query], threshold);
     }
 
     // Writes the k best of what `parts` found for a query, best first; free places are minus infinity and -1.

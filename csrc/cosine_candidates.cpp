@@ -56,7 +56,6 @@ class Worker {
           floor_(floor_for(engine_.simd)),
           quantise_(quantise_for(engine_.simd)),
           byte_dots_(byte_dots_for(engine_.simd)),
-          chain_(chain_for(engine_.simd)),
           query_panel_(gemm::panel_floats(depth, engine_.rows)),
           key_panel_(gemm::panel_floats(depth, engine_.columns)),
           packer_(engine_, depth),
@@ -200,8 +199,8 @@ class Worker {
             }
         }
         sums_of_few_.resize(kept_.size());
-        chain_(unit_.data(), keys_, key_scales_, kept_.data(), static_cast<std::int64_t>(kept_.size()),
-               depth_, sums_of_few_.data());
+        follow_chains(engine_, unit_.data(), keys_, key_scales_, kept_.data(),
+                      static_cast<std::int64_t>(kept_.size()), depth_, sums_of_few_.data());
         for (std::size_t j = 0; j < kept_.size(); ++j) best.offer(q, sums_of_few_[j], kept_[j]);
     }
 
@@ -224,7 +223,6 @@ class Worker {
     Floor floor_;
     Quantise quantise_;
     ByteDots byte_dots_;
-    Chain chain_;
     std::size_t query_panel_, key_panel_;
     Packer packer_;
     BestK rising_, loose_, near_best_;
@@ -233,7 +231,7 @@ class Worker {
     std::vector<std::int32_t> list_, sums_, kept_;
     std::vector<std::int8_t> query_bytes_;
     std::vector<std::int16_t> wide_;
-    std::vector<float> unit_, about_, sorted_, sums_of_few_;
+    std::vector<float> unit_, about_, sums_of_few_;
     std::vector<std::uint32_t> masks_;
     std::vector<BestK*> parts_;
     std::vector<std::uint64_t> scratch_;

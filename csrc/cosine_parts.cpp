@@ -37,61 +37,9 @@ RADFAST_INLINE float find_floor(const float* scores, std::int64_t keys, int k) {
     return std::nextafterf(floor, kLowest);
 }
 
-template <int rows>
-RADFAST_INLINE void follow_some(const float* unit, const float* const* from, const float* factors,
-                                std::int64_t depth, bool fused, float* sums) {
-    constexpr std::int64_t kPart = 64;
-    float part[rows][kPart];
-    for (int r = 0; r < rows; ++r) sums[r] = 0;
-    for (std::int64_t start = 0; start < depth; start += kPart) {
-        const std::int64_t here = depth - start < kPart ? depth - start : kPart;
-        for (int r = 0; r < rows; ++r) {
-            for (std::int64_t d = 0; d < here; ++d) part[r][d] = from[r][start + d] * factors[r];
-        }
-        for (std::int64_t d = 0; d < here; ++d) {
-            const float x = unit[start + d];
-            for (int r = 0; r < rows; ++r)
-                sums[r] = fused ? __builtin_fmaf(x, part[r][d], sums[r]) : sums[r] + x * part[r][d];
-        }
-    }
-}
-
-RADFAST_INLINE void follow_chains(const float* unit, const Rows& rows, const float* scales,
-                                  const std::int32_t* ids, std::int64_t count, std::int64_t depth, bool fused,
-                                  float* scores) {
-    constexpr int kMany = 8, kFew = 4;  // chains that run side by side: each waits for its own last sum
-    for (std::int64_t i = 0; i < count;) {
-        const float* from[kMany];
-        float factors[kMany], sums[kMany];
-        for (int r = 0; r < kMany; ++r) {
-            const std::int32_t id = ids[std::min(i + r, count - 1)];
-            from[r] = rows.data + id * rows.stride;
-            factors[r] = scales[id];
-        }
-        const bool many = count - i > kFew;
-        if (many) {
-            follow_some<kMany>(unit, from, factors, depth, fused, sums);
-        } else {
-            follow_some<kFew>(unit, from, factors, depth, fused, sums);
-        }
-        for (int r = 0; r < (many ? kMany : kFew) && i < count; ++r) scores[i++] = sums[r];
-    }
-}
-
-void chain_portable(const float* unit, const Rows& rows, const float* scales, const std::int32_t* ids,
-                    std::int64_t count, std::int64_t depth, float* scores) {
-    follow_chains(unit, rows, scales, ids, count, depth, false, scores);
-}
-
 float floor_portable(const float* scores, std::int64_t keys, int k) { return find_floor(scores, keys, k); }
 
 #if defined(__x86_64__) && defined(__GNUC__)
-__attribute__((target("avx2,fma"))) void chain_fused(const float* unit, const Rows& rows, const float* scales,
-                                                     const std::int32_t* ids, std::int64_t count,
-                                                     std::int64_t depth, float* scores) {
-    follow_chains(unit, rows, scales, ids, count, depth, true, scores);
-}
-
 __attribute__((target("avx2,fma"))) float floor_avx2(const float* scores, std::int64_t keys, int k) {
     return find_floor(scores, keys, k);
 }
@@ -115,13 +63,18 @@ Floor floor_for(Simd simd) {
     return floor_portable;
 }
 
-Chain chain_for(Simd simd) {
-#if defined(__x86_64__) && defined(__GNUC__)
-    if (simd != Simd::portable) return chain_fused;
-#else
-    (void)simd;
-#endif
-    return chain_portable;
+void follow_chains(const gemm::Engine& engine, const float* unit, const Rows& rows, const float* scales,
+                   const std::int32_t* ids, std::int64_t count, std::int64_t depth, float* scores) {
+    const float* from[gemm::kMaxColumns];
+    float factors[gemm::kMaxColumns];
+    for (std::int64_t at = 0; at < count; at += gemm::kMaxColumns) {
+        const int here = static_cast<int>(std::min<std::int64_t>(gemm::kMaxColumns, count - at));
+        for (int i = 0; i < here; ++i) {
+            from[i] = rows.data + ids[at + i] * rows.stride;
+            factors[i] = scales[ids[at + i]];
+        }
+        engine.chains(unit, from, factors, here, depth, scores + at);
+    }
 }
 
 std::int64_t near_bytes() {
@@ -162,7 +115,7 @@ void lower(std::atomic<std::int64_t>& slot, std::int64_t value) {
 }
 
 std::int64_t Packer::pack(const Rows& rows, const float* scales, const std::int32_t* ids, std::int64_t first,
-                          std::int64_t count, int width, float* dst) {
+                          std::int64_t count, int width, float* dst, float* found) {
     const auto row_of = [&](std::int64_t i) { return ids ? std::int64_t{ids[i]} : first + i; };
     std::int64_t bad = BadRows::kNone;
     const std::size_t panel = gemm::panel_floats(depth_, width);
@@ -175,6 +128,7 @@ std::int64_t Packer::pack(const Rows& rows, const float* scales, const std::int3
             now[i] = rows.data + row * rows.stride;
             next[i] = rows.data + row_of(std::min(from + i + width, count - 1)) * rows.stride;
             factors[i] = scales ? scales[row] : scale_of(engine_, now[i], depth_);
+            if (found) found[row] = factors[i];
             if (factors[i] == kSpecial) {
                 now[i] = divide(now[i], i);
                 factors[i] = 1.0f;

@@ -55,10 +55,11 @@ class Packer {
     Packer(const gemm::Engine& engine, std::int64_t depth) : engine_(engine), depth_(depth) {}
 
     // Packs `count` rows, those named by ids[0 .. count) or, without ids, those from `first` on, into panels
-    // of `width`. `scales` is indexed like the rows; without it factors are computed on the way. Returns the
-    // smallest row that is not finite, or BadRows::kNone.
+    // of `width`. `scales` is indexed like the rows; without it factors are computed on the way, and kept in
+    // `found`, indexed so too, where that is given. Returns the smallest row that is not finite, or
+    // BadRows::kNone.
     std::int64_t pack(const Rows& rows, const float* scales, const std::int32_t* ids, std::int64_t first,
-                      std::int64_t count, int width, float* dst);
+                      std::int64_t count, int width, float* dst, float* found = nullptr);
 
     // Writes one row as a unit vector; returns 0, or -1 and zeros when it is not finite.
     int unit(const float* row, float* dst);
@@ -84,9 +85,8 @@ Floor floor_for(Simd simd);
 
 // scores[i] of a unit query with the rows named by ids, each the chain of gemm.h: for few rows, without
 // panels. No scale may be kSpecial or NaN.
-using Chain = void (*)(const float* unit, const Rows& rows, const float* scales, const std::int32_t* ids,
-                       std::int64_t count, std::int64_t depth, float* scores);
-Chain chain_for(Simd simd);
+void follow_chains(const gemm::Engine& engine, const float* unit, const Rows& rows, const float* scales,
+                   const std::int32_t* ids, std::int64_t count, std::int64_t depth, float* scores);
 
 // Runs work(thread) on `threads` threads, this one among them; the first exception is thrown on.
 void run_team(int threads, const std::function<void(int)>& work);

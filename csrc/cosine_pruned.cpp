@@ -15,8 +15,10 @@ namespace {
 
 constexpr int kGroup =
     8;  // query panels that go through the keys together: a key row is fetched once for all
+// Keys of which one is scored whole before bounds are used, and the most of these.
+constexpr std::int64_t kSeedShare = 16, kMostSeeds = 4096;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr int kPending = 8;  // keys of one query that are scored together: as many chains run side by side
+constexpr int kPending = 16;  // keys of one query that are scored together: as many chains run side by side
 
 // Bit j of masks[i] says tile[i][j] + query_rest[i] * key_rest[j] > limits[i]. Returns 0 when no bit is set.
 using Reach = std::uint32_t (*)(const float* tile, int rows, const float* query_rest, const float* key_rest,
@@ -123,6 +125,8 @@ struct Pruned::Parts {
     float margin;
     std::size_t query_panel, prefix_panel, key_panel, basis_panel;
     Buffer basis, prefixes;
+    Buffer first;            // the first `seeds` keys, whole
+    std::int64_t seeds = 0;  // a multiple of a panel
     std::vector<float> scales, rests;
     std::unique_ptr<ByteKeys> bytes;
     std::int64_t bad = BadRows::kNone;
@@ -139,6 +143,9 @@ Pruned::Pruned(Rows keys, std::int64_t depth, const float* basis, int prefix)
         packer.pack({basis, prefix, depth}, ones.data(), nullptr, at, std::min(e.columns, prefix - at),
                     e.columns, p.basis.get() + at / e.columns * p.basis_panel);
     }
+    p.seeds = std::min(keys.count / kSeedShare, kMostSeeds) / e.columns * e.columns;
+    packer.pack(keys, nullptr, nullptr, 0, p.seeds, e.columns,
+                p.first.reserve(p.seeds / e.columns * p.basis_panel));
     const std::int64_t panels = (keys.count + e.columns - 1) / e.columns;
     float* to = p.prefixes.reserve(panels * p.key_panel);
     std::fill_n(to, panels * p.key_panel, 0.0f);
@@ -182,7 +189,6 @@ class Searcher {
           reach_(reach_for(e_.simd)),
           quantise_(quantise_for(e_.simd)),
           byte_dots_(byte_dots_for(e_.simd)),
-          chain_(chain_for(e_.simd)),
           packer_(e_, parts.depth),
           best_(k, true),
           coordinates_(static_cast<std::size_t>(e_.rows) * parts.prefix),
@@ -197,21 +203,28 @@ class Searcher {
 
     std::int64_t bad_query = BadRows::kNone, products = 0;
 
-    void run(std::int64_t first, std::int64_t count, float* scores, std::int32_t* ids) {
+    // False where more than `most` products of single pairs would be needed.
+    bool run(std::int64_t first, std::int64_t count, std::int64_t most, float* scores, std::int32_t* ids) {
+        most += products;
         for (std::int64_t q = 0; q < count; q += e_.rows) prepare(first, q, height(q, count));
         best_.reset(count);
         std::fill_n(waiting_, count, 0);
 
-        for (std::int64_t n = 0; n < p_.keys.count; n += e_.columns) scan(n, count);
+        for (std::int64_t q = 0; q < count; q += e_.rows) seed(q, height(q, count));
+        for (std::int64_t n = p_.seeds; n < p_.keys.count; n += e_.columns) {
+            scan(n, count);
+            if (products > most) return false;
+        }
         std::vector<BestK*> parts = {&best_};
         for (std::int64_t q = 0; q < count; ++q) {
             if (waiting_[q]) score(q);
             if (limits_[q] == kInfinity) {
-                for (std::int32_t i = 0; i < std::min<std::int64_t>(k_, p_.keys.count); ++i)
-                    best_.offer(q, 0.0f, i);
+                for (std::int64_t i = p_.seeds; i < std::min<std::int64_t>(k_, p_.keys.count); ++i)
+                    best_.offer(q, 0.0f, static_cast<std::int32_t>(i));
             }
             BestK::drain(parts, q, scratch_, scores + (first + q) * k_, ids + (first + q) * k_);
         }
+        return true;
     }
 
   private:
@@ -239,6 +252,23 @@ class Searcher {
             margins_[q + i] = p_.bytes->margin(row.error);
             const float* from = coordinates_.data() + std::int64_t{i} * p_.prefix;
             for (int d = 0; d < p_.prefix; ++d) prefix[d * e_.rows + i] = from[d];
+        }
+    }
+
+    // The first keys whole: while little is known of a query nearly every key would pass its bound, and a
+    // product in a tile is the cheapest there is.
+    void seed(std::int64_t q, int rows) {
+        alignas(64) float tile[gemm::kMaxRows * gemm::kMaxColumns];
+        std::uint32_t masks[gemm::kMaxRows];
+        const float* panel = full_.get() + q / e_.rows * p_.query_panel;
+        for (std::int64_t n = 0; n < p_.seeds; n += e_.columns) {
+            const float* keys = p_.first.get() + n / e_.columns * p_.basis_panel;
+            if (e_.filters[rows](panel, keys, p_.depth, best_.thresholds(q), panel, tile, masks))
+                offer_tile(e_, tile, masks, rows, e_.columns, nullptr, n, q, best_);
+        }
+        for (std::int64_t i = q; i < q + rows; ++i) {
+            best_.tighten(i);
+            if (limits_[i] != kInfinity) limits_[i] = *best_.thresholds(i) - p_.margin;
         }
     }
 
@@ -289,7 +319,8 @@ class Searcher {
         for (int j = 0; j < waiting_[q]; ++j) {
             if (p_.scales[keys[j]] == kSpecial) return score_packed(q);
         }
-        chain_(unit_.data() + q * p_.depth, p_.keys, p_.scales.data(), keys, waiting_[q], p_.depth, scores);
+        follow_chains(e_, unit_.data() + q * p_.depth, p_.keys, p_.scales.data(), keys, waiting_[q], p_.depth,
+                      scores);
         take(q, scores);
     }
 
@@ -321,7 +352,6 @@ class Searcher {
     Reach reach_;
     Quantise quantise_;
     ByteDots byte_dots_;
-    Chain chain_;
     Packer packer_;
     BestK best_;
     std::vector<std::uint64_t> scratch_;
@@ -338,21 +368,24 @@ class Searcher {
 
 }  // namespace
 
-BadRows Pruned::search(Rows queries, int k, int threads, float* scores, std::int32_t* ids,
+BadRows Pruned::search(Rows queries, int k, int threads, double most, float* scores, std::int32_t* ids,
                        std::int64_t* products) const {
     const std::int64_t step = std::int64_t{kGroup} * parts_->engine.rows;
     const int team =
         static_cast<int>(std::clamp<std::int64_t>((queries.count + step - 1) / step, 1, threads));
     std::atomic<std::int64_t> next{0}, bad{BadRows::kNone}, made{0};
+    std::atomic<bool> given_up{false};
     run_team(team, [&](int) {
         Searcher<Parts> searcher(*parts_, queries, k);
-        for (std::int64_t at; (at = next.fetch_add(step)) < queries.count;) {
-            searcher.run(at, std::min(step, queries.count - at), scores, ids);
+        for (std::int64_t at; !given_up && (at = next.fetch_add(step)) < queries.count;) {
+            const std::int64_t count = std::min(step, queries.count - at);
+            const double allowed = most * static_cast<double>(count * parts_->keys.count);
+            if (!searcher.run(at, count, static_cast<std::int64_t>(allowed), scores, ids)) given_up = true;
         }
         lower(bad, searcher.bad_query);
         made += searcher.products;
     });
-    *products = made;
+    *products = given_up ? -1 : made.load();
     return {bad, parts_->bad};
 }
 

@@ -26,8 +26,10 @@ class Pruned {
 
     std::int64_t bad_key() const;  // first row that is not finite, or BadRows::kNone
 
-    // As search_dense; *products gets the number of products of single pairs made, by bytes and whole.
-    BadRows search(Rows queries, int k, int threads, float* scores, std::int32_t* ids,
+    // As search_dense; *products gets the number of products of single pairs made, by bytes and whole. Where
+    // a group of queries needs more than `most` of its pairs, the search is given up: *products is -1 and the
+    // answers are undefined.
+    BadRows search(Rows queries, int k, int threads, double most, float* scores, std::int32_t* ids,
                    std::int64_t* products) const;
 
   private:

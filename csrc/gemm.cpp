@@ -65,6 +65,14 @@ double squares(const float* row, std::int64_t depth) {
     return add_sums(sums);
 }
 
+void chains(const float* a, const float* const* rows, const float* scales, int count, std::int64_t depth,
+            float* sums) {
+    for (int i = 0; i < count; ++i) {
+        sums[i] = 0;
+        for (std::int64_t d = 0; d < depth; ++d) sums[i] += a[d] * (rows[i][d] * scales[i]);
+    }
+}
+
 constexpr Engine kPortable = {Simd::portable,
                               kRows,
                               kColumns,
@@ -72,7 +80,8 @@ constexpr Engine kPortable = {Simd::portable,
                               {nullptr, filter<1>, filter<2>, filter<3>, filter<4>},
                               above,
                               pack,
-                              squares};
+                              squares,
+                              chains};
 
 }  // namespace
 

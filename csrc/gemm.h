@@ -53,6 +53,11 @@ using Pack = void (*)(const float* const* rows, const float* const* next, const 
 using Squares = double (*)(const float* row, std::int64_t depth);
 constexpr int kSquareSums = 16;
 
+// sums[i] = sum over d of a[d] * (rows[i][d] * scales[i]), i < count <= kMaxColumns, each the chain of a
+// tile: for few rows that stand apart.
+using Chains = void (*)(const float* a, const float* const* rows, const float* scales, int count,
+                        std::int64_t depth, float* sums);
+
 struct Engine {
     Simd simd;
     int rows;                      // panel width of A
@@ -62,6 +67,7 @@ struct Engine {
     Above above;
     Pack pack;
     Squares squares;
+    Chains chains;
 };
 
 // The engine of an instruction set that current_simd() allows.

@@ -100,7 +100,8 @@ constexpr Engine kEngine = {
     {nullptr, filter<1>, filter<2>, filter<3>, filter<4>, filter<5>, filter<6>},
     above,
     pack,
-    squares};
+    squares,
+    chains};
 
 }  // namespace
 

@@ -115,7 +115,8 @@ constexpr Engine kEngine = {
      filter<9>, filter<10>, filter<11>, filter<12>, filter<13>, filter<14>},
     above,
     pack,
-    squares};
+    squares,
+    chains};
 
 }  // namespace
 

@@ -128,5 +128,60 @@ void pack(const float* const* rows, const float* const* next, const float* scale
     }
 }
 
+// `groups` times kLanes rows, turned in registers so that every lane follows the chain of one.
+template <int groups>
+RADFAST_INLINE void follow_rows(const float* a, const float* const* rows, const float* scales,
+                                std::int64_t depth, float* sums) {
+    constexpr int n = Lanes::kLanes;
+    const std::int64_t whole = depth / n * n;
+    Lanes::Vector sum[groups], scale[groups], v[n];
+    for (int g = 0; g < groups; ++g) {
+        sum[g] = Lanes::zero();
+        scale[g] = Lanes::load(scales + g * n);
+    }
+    for (std::int64_t d = 0; d < whole; d += n) {
+#pragma GCC unroll 2
+        for (int g = 0; g < groups; ++g) {
+#pragma GCC unroll 16
+            for (int i = 0; i < n; ++i) v[i] = Lanes::load(rows[g * n + i] + d);
+            Lanes::transpose(v);
+#pragma GCC unroll 16
+            for (int i = 0; i < n; ++i)
+                sum[g] =
+                    Lanes::multiply_add(Lanes::spread(a[d + i]), Lanes::multiply(v[i], scale[g]), sum[g]);
+        }
+    }
+    const int left = static_cast<int>(depth - whole);
+    for (int g = 0; g < groups; ++g) {
+        if (left) {
+            for (int i = 0; i < n; ++i) v[i] = Lanes::load_some(rows[g * n + i] + whole, left);
+            Lanes::transpose(v);
+        }
+        for (int i = 0; i < left; ++i)
+            sum[g] =
+                Lanes::multiply_add(Lanes::spread(a[whole + i]), Lanes::multiply(v[i], scale[g]), sum[g]);
+        Lanes::store(sums + g * n, sum[g]);
+    }
+}
+
+void chains(const float* a, const float* const* rows, const float* scales, int count, std::int64_t depth,
+            float* sums) {
+    for (int at = 0; at < count; at += kColumns) {
+        const float* from[kColumns];
+        float factors[kColumns], found[kColumns];
+        const int here = count - at < kColumns ? count - at : kColumns;
+        for (int i = 0; i < kColumns; ++i) {
+            from[i] = rows[at + (i < here ? i : 0)];
+            factors[i] = i < here ? scales[at + i] : 0.0f;
+        }
+        if (here > Lanes::kLanes) {
+            follow_rows<2>(a, from, factors, depth, found);
+        } else {
+            follow_rows<1>(a, from, factors, depth, found);
+        }
+        for (int i = 0; i < here; ++i) sums[at + i] = found[i];
+    }
+}
+
 }  // namespace
 }  // namespace radfast::gemm

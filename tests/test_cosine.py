@@ -17,7 +17,6 @@ import radfast._core as _core
 from radfast.errors import UsageError
 from radfast.kernels.cosine import reference
 from radfast.kernels.cosine.halves import cosine_topk_halves
-from radfast.kernels.cosine.pruned import PrunedKeys
 
 SIMD = ("portable", "avx2", "avx512")
 SIZES = (1, 2, 31, 32, 33, 97)
@@ -240,6 +239,10 @@ def test_kinds_of_arrays() -> None:
     coarse = torch.from_numpy(keys).bfloat16()
     found = rf.cosine_topk(queries, coarse, 5)
     assert_answers(found, queries, coarse.float().numpy(), 5)
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    same = rf.cosine_topk(queries, coarse.float().numpy().astype(ml_dtypes.bfloat16), 5)
+    assert same[0].tobytes() == found[0].tobytes()
+    assert same[1].tobytes() == found[1].tobytes()
 
 
 def test_groups_empty_absent_and_repeated() -> None:
@@ -314,70 +317,32 @@ def test_halves_refuse_other_widths() -> None:
         cosine_topk_halves(np.ones((1, 5)), np.ones((1, 3)))
 
 
-def decaying(n: int, depth: int, seed: int, decay: float = 8.0) -> np.ndarray:
-    """Return rows whose later directions hold little, some equal, some zero, as word vectors may be."""
-    rng = np.random.default_rng(seed)
-    mix = (
-        np.random.default_rng(0).standard_normal((depth, depth)) * np.exp(-np.arange(depth) / decay)[:, None]
-    )
-    rows = rng.standard_normal((n, depth)) @ mix
-    rows[rng.random(n) < 0.1] = rows[0] if n else 0
-    rows[rng.random(n) < 0.05] = 0
-    return rows.astype(np.float32)
+@pytest.mark.parametrize("depth", [1, 15, 16, 17, 33, 64, 130])
+@pytest.mark.parametrize("per_list", [9, 17, 40])
+def test_single_lists_over_bytes_give_the_dense_bits(simd: str, depth: int, per_list: int) -> None:
+    # A list of its own for every query, keys read often: bytes first, then chains of 1 to 32 rows.
+    rng = np.random.default_rng(depth)
+    queries, keys = draw((120, depth), 3), draw((50, depth), 4)
+    lists = rng.integers(0, 50, (120, per_list), dtype=np.int32)
+    candidates = (np.arange(121) * per_list, lists.ravel(), np.arange(120, dtype=np.int32))
+    dense, order = rf.cosine_topk(queries, keys, 50)
+    for k in (1, 2, 10):
+        scores, ids = rf.cosine_topk(queries, keys, k, candidates=candidates)
+        for q in range(120):
+            there = np.isin(order[q], lists[q])
+            wanted = order[q][there][:k]
+            assert ids[q, : len(wanted)].tolist() == wanted.tolist()
+            assert (scores[q, : len(wanted)] == dense[q][there][:k]).all()
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    n_queries=st.integers(0, 130),
-    n_keys=st.integers(1, 300),
-    depth=st.integers(1, 80),
-    k=st.integers(1, 50),
-    share=st.floats(0, 1),
-    seed=st.integers(0, 99),
-)
-def test_pruned_index_gives_the_plain_bits(
-    n_queries: int, n_keys: int, depth: int, k: int, share: float, seed: int
-) -> None:
-    queries, keys = decaying(n_queries, depth, seed), decaying(n_keys, depth, seed + 1)
-    prefix = max(1, round(share * depth))
-    basis = np.linalg.eigh((keys.T @ keys).astype(np.float64))[1][:, ::-1][:, :prefix].T
-    for simd in SIMD:
-        _core.lower_simd(simd)
-        try:
-            plain = rf.cosine_topk(queries, keys, min(k, n_keys))
-            index = _core.PrunedIndex(keys, np.ascontiguousarray(basis, dtype=np.float32))
-            scores, ids, *bad, products = index.search(queries, min(k, n_keys), 2)
-        finally:
-            _core.lower_simd("avx512")
-        assert scores.tobytes() == plain[0].tobytes()
-        assert ids.tobytes() == plain[1].tobytes()
-        assert bad == [-1, -1]
-        assert 0 <= products <= 2 * n_queries * n_keys  # by bytes, and whole
-
-
-def test_pruned_keys_choose_a_prefix_and_fall_back() -> None:
-    keys = decaying(3000, 128, 1)
-    near, far = decaying(500, 128, 2), draw((500, 128), 3)
-    pruned = PrunedKeys(keys)
-    assert 0 < pruned.prefix < 128
-    # Queries without the keys' shape reach too many keys: the plain search takes over, answers stay.
-    for queries in (near, far, near[:3], near[:0]):
-        for k in (1, 10, 4000):
-            found, plain = pruned.search(queries, k), rf.cosine_topk(queries, keys, k)
-            assert found[0].tobytes() == plain[0].tobytes()
-            assert found[1].tobytes() == plain[1].tobytes()
-    assert PrunedKeys(draw((3000, 128), 4)).prefix == 0
-    assert PrunedKeys(keys[:5]).prefix == 0
-    broken = near.copy()
-    broken[300, 5] = np.nan
-    with pytest.raises(UsageError, match="queries must be finite in float32, row 300 is not"):
-        pruned.search(broken)
-    broken = keys.copy()
-    broken[7, 5] = np.inf
-    with pytest.raises(UsageError, match="keys must be finite in float32, row 7 is not"):
-        PrunedKeys(broken)
-    with pytest.raises(UsageError, match="k must be at least 1"):
-        pruned.search(near, 0)
+@pytest.mark.parametrize("k", [1, 16, 17, 32, 33, 1024])
+def test_k_up_to_1024(simd: str, k: int) -> None:
+    # 16: the bound of the first block; 32: places kept in order.
+    queries, keys = draw((30, 20), 1), draw((1500, 20), 2)
+    found = rf.cosine_topk(queries, keys, k, threads=2)
+    assert_answers(found, queries, keys, k)
+    again = rf.cosine_topk(queries, keys, k, threads=1)
+    assert found[1].tobytes() == again[1].tobytes()
 
 
 @pytest.mark.parametrize("k", [1, 9, 16, 17])

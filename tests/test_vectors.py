@@ -236,6 +236,28 @@ def test_index_survives_the_disk(tmp_path: Path) -> None:
     assert none.search(np.ones((2, 4)), 3)[1].tolist() == [[-1] * 3] * 2
 
 
+def test_a_mapped_index_takes_no_memory_of_its_own(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).standard_normal((40_000, 256), dtype=np.float32)  # 41 MB
+    KeywordIndex([f"w{i}" for i in range(40_000)], vectors).save(tmp_path / "index")
+    index = KeywordIndex.load(tmp_path / "index")
+    with pytest.raises(ValueError, match="read-only"):
+        index.vectors[0] = 0
+    # A search reads the pages of the file where they lie: those are shared, not the process's own.
+    code = (
+        "import sys; from radfast import KeywordIndex; import numpy as np; "
+        "lines = lambda: open('/proc/self/status'); "
+        "own = lambda: next(int(line.split()[1]) for line in lines() if line.startswith('RssAnon')); "
+        "index = KeywordIndex.load(sys.argv[1], threads=1); before = own(); "
+        "index.search(np.ones((20, 256), np.float32), 5); print(own() - before)"
+    )
+    if not Path("/proc/self/status").exists():
+        pytest.skip("this system does not tell memory of its own from mapped files")
+    made = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "index"], check=True, capture_output=True, text=True
+    )
+    assert int(made.stdout) < 12_000  # KB
+
+
 def test_damaged_index_is_refused(tmp_path: Path) -> None:
     make_index(60).save(tmp_path / "a")
     make_index(20).save(tmp_path / "b")

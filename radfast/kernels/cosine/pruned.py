@@ -19,13 +19,16 @@ from radfast.kernels.cosine import Found, as_rows, cosine_topk, widen
 
 _SAMPLE = 64  # keys that stand in for queries
 _RANKS = (2, 10)  # of the sample, for k = 1 (a key finds itself first) and for any more
+_SEEDS = 1 / 16  # of the keys are scored whole first (csrc/cosine_pruned.cpp)
 # Against one feature of one pair in a tile of the plain search, measured on AVX-512 with real word vectors:
-_FEATURE_COST = 1.7  # one feature of the prefix
-_PRODUCT_COST = 13.0  # one product of a single pair, by bytes or whole, against all features of a pair
-_EARLY = 2.0  # products made for each that the final bounds ask for: bounds are loose at first
-_OVERHEAD = 8.0  # features that the comparison of a bound costs as much as
-_WORTH = 0.8  # predicted cost below which the prefix is used
-_PROBE = 224  # queries after which the prediction is judged by what happened
+_FEATURE_COST = 1.2  # one feature of the prefix
+_OVERHEAD = 24.0  # features that the comparison of a bound costs as much as
+_PRODUCT_COST = 8.7  # one product of a single pair, by bytes or whole, against all features of a pair
+_PRODUCT_OVERHEAD = 128  # features that the way to such a product costs as much as
+_ROUNDING = 1e-5  # what the bounds allow for float32, about
+_WORTH = 0.9  # predicted cost below which the prefix is used
+_PROBE = 64  # the first part of the queries is one of so many, the next are twice as long each
+_LEAST, _LONGEST = 14, 4096  # queries of a part
 
 
 class PrunedKeys:
@@ -71,15 +74,18 @@ class PrunedKeys:
         _check_finite(rows, "queries")
         room, n_threads = min(k, len(self.keys)), count_threads(threads)
         parts = []
-        at, end = 0, min(_PROBE, len(rows))
+        at, size = 0, max(_LEAST, len(rows) // _PROBE)
+        depth = self.keys.shape[1]
+        most = (1 - _cost(self.prefix, depth, 0.0)) / _product_cost(
+            depth
+        )  # beyond, the plain search is faster
         while at < len(rows):
-            scores, ids, _, _, products = self._index.search(rows[at:end], room, n_threads)
-            parts.append((scores, ids))
-            share = products / ((end - at) * len(self.keys))
-            at, end = end, len(rows)
-            if at < end and _cost(self.prefix, self.keys.shape[1], share) > 1:
+            scores, ids, _, _, products = self._index.search(rows[at : at + size], room, n_threads, most)
+            if products < 0:  # these queries reach too many keys
                 parts.append(cosine_topk(rows[at:], self.keys, room, backend="cpu", threads=threads))
                 break
+            parts.append((scores, ids))
+            at, size = at + size, min(2 * size, _LONGEST)
         if not parts:
             return cosine_topk(rows, self.keys, k, backend="cpu", threads=threads)
         return widen(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]), k)
@@ -87,7 +93,11 @@ class PrunedKeys:
 
 def _cost(prefix: int, depth: int, share: float) -> float:
     """Predict the time against the plain search when `share` of the pairs need a full product."""
-    return _FEATURE_COST * (prefix + _OVERHEAD) / depth + share * _PRODUCT_COST
+    return _SEEDS + _FEATURE_COST * (prefix + _OVERHEAD) / depth + share * _product_cost(depth)
+
+
+def _product_cost(depth: int) -> float:
+    return _PRODUCT_COST * (1 + _PRODUCT_OVERHEAD / depth)
 
 
 def _check_finite(rows: npt.NDArray[np.float32], name: str) -> None:
@@ -110,17 +120,33 @@ def _choose(keys: npt.NDArray[np.float32]) -> tuple[int, tuple[bool, bool], npt.
     sample = np.linspace(0, len(rows) - 1, _SAMPLE).astype(np.int64)
     turned = rows @ basis
     whole = (rows * rows).sum(axis=1)
-    full = np.sort(rows[sample] @ rows.T, axis=1)
-    needed = [full[:, -min(rank, len(rows)), None] for rank in _RANKS]
+    full = rows[sample] @ rows.T
+    needed = [_thresholds(full, rank) for rank in _RANKS]
     lowest = float(len(_RANKS))
     for prefix in range(16, depth * 3 // 4 + 1, 16):
         held = turned[:, :prefix]
-        rest = np.sqrt(np.maximum(whole - (held * held).sum(axis=1), 0))
+        rest = np.sqrt(np.maximum(whole - (held * held).sum(axis=1), 0) + _ROUNDING) * (whole > 0)
         bound = held[sample] @ held.T + rest[sample, None] * rest
-        costs = [_cost(prefix, depth, _EARLY * float((bound > least).mean())) for least in needed]
+        costs = [_cost(prefix, depth, float((bound > least).mean())) for least in needed]
         total = sum(min(cost, 1.0) for cost in costs)
         if min(costs) < _WORTH and total < lowest:
             lowest = total
             rows_of_basis = np.ascontiguousarray(basis[:, :prefix].T, dtype=np.float32)
             best = prefix, (costs[0] < _WORTH, costs[1] < _WORTH), rows_of_basis
     return best
+
+
+def _thresholds(scores: npt.NDArray[np.float64], rank: int) -> npt.NDArray[np.float64]:
+    """Return what each key must exceed when the search comes to it: the `rank` best score before it.
+
+    It is brought up to date whenever the number of keys seen has doubled, which is a little too rarely.
+    """
+    n_keys = scores.shape[1]
+    needed = np.full_like(scores, -np.inf)
+    needed[:, : int(n_keys * _SEEDS)] = np.inf  # scored whole, without a bound
+    seen = max(int(n_keys * _SEEDS), rank)
+    while seen < n_keys:
+        best = np.partition(scores[:, :seen], seen - rank, axis=1)[:, seen - rank, None]
+        needed[:, seen : 2 * seen] = best
+        seen *= 2
+    return needed
