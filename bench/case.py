@@ -14,7 +14,7 @@ class Case:
     Attributes
     ----------
     name : str
-        Kernel and variant, e.g. ``cosine-dense-2t``.
+        Kernel and variant, e.g. ``cosine-dense``.
     sizes : mapping of str to int
         What a reader needs to judge the figure.
     unit : str
@@ -27,8 +27,6 @@ class Case:
         ``count(state) -> float``: units of work in one call.
     check : callable
         ``check(state, result)``: asserts that the result is right; runs before anything is timed.
-    limit : callable, optional
-        ``limit(state) -> float``: units per second that the processor allows at most, measured at the call.
     peers : mapping of str to callable
         ``peer(state) -> result`` of the same work; an ImportError means the peer is not installed.
     products : callable, optional
@@ -37,6 +35,9 @@ class Case:
         than the formula may reach more than 1.
     threads : int
         Threads the work runs on.
+    limit : callable, optional
+        ``limit(state) -> float``: units per second that the processor allows at most, measured right before and
+        after each call of ours.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Case:
     work: Callable[[Any], Any]
     count: Callable[[Any], float]
     check: Callable[[Any, Any], None]
-    limit: Callable[[Any], float] | None = None
     peers: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     products: Callable[[Any], float] | None = None
     threads: int = 1
+    limit: Callable[[Any], float] | None = None
