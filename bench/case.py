@@ -36,8 +36,8 @@ class Case:
     threads : int
         Threads the work runs on.
     limit : callable, optional
-        ``limit(state) -> float``: units per second that the processor allows at most, measured right before and
-        after each call of ours.
+        ``limit(state) -> float``: units per second that the processor allows at most, measured right
+        before and after each call of ours.
     """
 
     name: str
