@@ -58,27 +58,22 @@ def _check_fold(state: dict[str, Any], theta: Any) -> None:
     assert np.allclose(theta.sum(axis=1), 1, atol=1e-4)
 
 
+def _make_case(topics: int) -> Case:
+    return Case(
+        name=f"gibbs-{topics}",
+        sizes={"documents": 5_000, "tokens": 600_000, "words": 10_000, "topics": topics},
+        unit="tokens",
+        set_up=_make_counts,
+        work=_fit_topics,
+        count=lambda state: float(state["counts"].sum()) * state["sweeps"],
+        check=_check_topics,
+        peers={"tomotopy": _fit_tomotopy},
+    )
+
+
 CASES = (
-    Case(
-        name="gibbs-80",
-        sizes={"documents": 5_000, "tokens": 600_000, "words": 10_000, "topics": 80},
-        unit="tokens",
-        set_up=_make_counts,
-        work=_fit_topics,
-        count=lambda state: float(state["counts"].sum()) * state["sweeps"],
-        check=_check_topics,
-        peers={"tomotopy": _fit_tomotopy},
-    ),
-    Case(
-        name="gibbs-1000",
-        sizes={"documents": 5_000, "tokens": 600_000, "words": 10_000, "topics": 1000},
-        unit="tokens",
-        set_up=_make_counts,
-        work=_fit_topics,
-        count=lambda state: float(state["counts"].sum()) * state["sweeps"],
-        check=_check_topics,
-        peers={"tomotopy": _fit_tomotopy},
-    ),
+    _make_case(80),
+    _make_case(1000),
     Case(
         name="gibbs-fold-1000",
         sizes={"documents": 5_000, "tokens": 600_000, "words": 10_000, "topics": 1000},

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import time
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from PIL import Image
 
 import radfast as rf
 from bench.compare import write_result
+from bench.label_sets import label_pictures
 from radfast.config import VisionConfig
 from radfast.vision import LabelSet, TrainedNetwork, train
 
@@ -51,37 +51,6 @@ def read_pictures(folder: Path) -> tuple[NDArray[np.uint8], list[str], list[str]
             pictures.append(np.asarray(picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)))
     findings = [row["findings"].split("|")[0] or "none" for row in rows]
     return np.stack(pictures), [row["patient_id"] for row in rows], findings
-
-
-def label_pictures(patients: list[str], findings: list[str]) -> LabelSet:
-    """Return a label set of one level, split by patient."""
-    count = len(patients)
-    ordered = sorted(set(patients), key=lambda name: hashlib.sha256(f"{SEED}:{name}".encode()).digest())
-    place = {name: (row + 0.5) / len(ordered) for row, name in enumerate(ordered)}
-    bounds = np.cumsum(SETTINGS["split"])[:-1]
-    names = sorted(set(findings))
-    nothing = np.full(count, -1, np.int32)
-    return LabelSet(
-        image_ids=[str(row) for row in range(count)],
-        pixel_rows=np.arange(count),
-        link_rows=np.arange(count),
-        samples=np.arange(count, dtype=np.int32),
-        representative=np.ones(count, np.bool_),
-        splits=np.array([np.searchsorted(bounds, place[name]) for name in patients], np.int8),
-        patient_ids=patients,
-        report_ids=[""] * count,
-        window_ids=[""] * count,
-        classes={"document": names, "second": [], "sentence": [], "disease": []},
-        targets={
-            "document": np.array([names.index(name) for name in findings], np.int32),
-            "second": nothing,
-            "sentence": nothing,
-        },
-        disease=np.zeros((count, 0), np.int8),
-        vectors=np.zeros((count, 0), np.float32),
-        vector_counts=np.zeros(count, np.int32),
-        dropped={},
-    )
 
 
 def measure_agreement(
@@ -124,7 +93,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=60)
     options = parser.parse_args()
     pictures, patients, findings = read_pictures(options.data)
-    labels = label_pictures(patients, findings)
+    labels = label_pictures({"document": findings}, patients, SETTINGS["split"], SEED)
     config = VisionConfig(**SETTINGS, epochs=options.epochs)
     start = time.process_time()
     trained = train(pictures, labels, config, seed=SEED, threads=1, backend="cpu")

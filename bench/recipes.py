@@ -18,7 +18,6 @@ FOLDER keeps archive and tables; what is there is not made again.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import time
 from collections import Counter
@@ -33,6 +32,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bench.compare import write_result
+from bench.label_sets import label_pictures
 from radfast.config import VisionConfig, load_config
 from radfast.pipeline import label_archive
 from radfast.store import read_table
@@ -84,7 +84,13 @@ def label_topics(out: Path) -> LabelSet:
         for name in ("images", "links", "topics", "findings")
     ]
     labels = build_label_set(*tables, min_images=10, split=SPLIT, seed=SEED)
-    return _keep_levels(labels, dict(labels.targets), dict(labels.classes))
+    count = len(labels)
+    return replace(
+        labels,
+        classes={**labels.classes, "disease": []},
+        disease=np.zeros((count, 0), np.int8),
+        vector_counts=np.zeros(count, np.int32),
+    )
 
 
 def label_findings(out: Path, drawn: dict[str, tuple[Drawn, str]]) -> LabelSet:
@@ -95,54 +101,15 @@ def label_findings(out: Path, drawn: dict[str, tuple[Drawn, str]]) -> LabelSet:
         for row in images.select(["image_id", "pixel_row", "patient_id"]).to_pylist()
         if row["image_id"] in drawn
     ]
-    count = len(known)
-    patients = [row["patient_id"] for row in known]
-    rank = {name: hashlib.sha256(f"{SEED}:{name}".encode()).digest() for name in set(patients)}
-    ordered = sorted(rank, key=lambda name: rank[name])
-    place = {name: (row + 0.5) / len(ordered) for row, name in enumerate(ordered)}
-    bounds = np.cumsum(SPLIT)[:-1]
     truth = [drawn[row["image_id"]] for row in known]
-    document, exams = _number([exam for (exam, _), _ in truth])
-    second, findings = _number([name for _, name in truth])
-    nothing = np.full(count, -1, np.int32)
-    labels = LabelSet(
+    return label_pictures(
+        {"document": [exam for (exam, _), _ in truth], "second": [name for _, name in truth]},
+        [row["patient_id"] for row in known],
+        SPLIT,
+        SEED,
         image_ids=[row["image_id"] for row in known],
-        pixel_rows=np.array([row["pixel_row"] for row in known]),
-        link_rows=np.arange(count),
-        samples=np.arange(count, dtype=np.int32),
-        representative=np.ones(count, np.bool_),
-        splits=np.array([np.searchsorted(bounds, place[name]) for name in patients], np.int8),
-        patient_ids=patients,
-        report_ids=[""] * count,
-        window_ids=[""] * count,
-        classes={},
-        targets={},
-        disease=np.zeros((count, 0), np.int8),
-        vectors=np.zeros((count, 0), np.float32),
-        vector_counts=np.zeros(count, np.int32),
-        dropped={},
+        pixel_rows=[row["pixel_row"] for row in known],
     )
-    targets = {"document": document, "second": second, "sentence": nothing}
-    return _keep_levels(labels, targets, {"document": exams, "second": findings, "sentence": []})
-
-
-def _keep_levels(
-    labels: LabelSet, targets: dict[str, NDArray[np.int32]], classes: dict[str, list[str]]
-) -> LabelSet:
-    count = len(labels)
-    return replace(
-        labels,
-        targets=targets,
-        classes={**classes, "disease": []},
-        disease=np.zeros((count, 0), np.int8),
-        vector_counts=np.zeros(count, np.int32),
-    )
-
-
-def _number(names: list[str]) -> tuple[NDArray[np.int32], list[str]]:
-    known = sorted(set(names))
-    place = {name: row for row, name in enumerate(known)}
-    return np.array([place[name] for name in names], np.int32), known
 
 
 def find_best_rates(labels: LabelSet, drawn: Sequence[Drawn]) -> dict[str, float]:
