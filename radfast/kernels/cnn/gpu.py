@@ -118,6 +118,8 @@ class CudaDevice:
         try:
             with torch.cuda.graph(graph, stream=place):
                 work()
+        except torch.OutOfMemoryError:  # a smaller batch may be recorded
+            raise
         except RuntimeError as error:
             log.warning("no CUDA graph, each step is launched anew: %s", str(error).splitlines()[0])
             return work
