@@ -2,6 +2,7 @@
 
 Each round runs A, A again and B. The ratios A/A give the band that this machine's noise makes of no change
 at all, in this very session; a median of B/A inside it says nothing. Stored times are never compared.
+A peer works in a process of its own, so that neither side pays for the other's memory and threads.
 
     python -m bench.compare --case cosine-dense-2t --peer numpy      ours against a peer
     python -m bench.compare --base main~3                         every case, two revisions, two processes
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,37 +67,37 @@ def take_turns(a: Callable[[], float], b: Callable[[], float], rounds: int) -> d
 
 
 def compare_peer(name: str, peer: str, rounds: int) -> dict[str, Any]:
-    """Run case `name` against one of its peers in this process."""
+    """Run case `name` in this process against one of its peers in another."""
     case = next((case for case in CASES if case.name == name), None)
     if case is None or peer not in case.peers:
         known = {case.name: sorted(case.peers) for case in CASES}
         raise SystemExit(f"no case '{name}' with peer '{peer}'; there are {known}")
     state = case.set_up(**case.sizes)
     case.check(state, case.work(state))
-    case.peers[peer](state)
-
-    def timed(work: Callable[[Any], Any]) -> Callable[[], float]:
-        def call() -> float:
-            time.sleep(_REST)
-            start = time.perf_counter()
-            work(state)
-            return time.perf_counter() - start
-
-        return call
-
     work = case.count(state)
     shares: list[float] = []
 
     def ours() -> float:
+        time.sleep(_REST)
         # The clock of a processor wanders: its limit is taken right before and after.
         limits = [case.limit(state)] if case.limit else []
-        seconds = timed(case.work)()
+        start = time.perf_counter()
+        case.work(state)
+        seconds = time.perf_counter() - start
         if case.limit:
             limits.append(case.limit(state))
             shares.append(work / seconds / float(np.mean(limits)))
         return seconds
 
-    result = take_turns(ours, timed(case.peers[peer]), rounds)
+    def other() -> float:
+        time.sleep(_REST)
+        return side.time()
+
+    with closing(_Side(_ROOT)) as side:
+        missing = side.ask(case=name, peer=peer).get("missing")
+        if missing:
+            raise ModuleNotFoundError(name=missing)
+        result = take_turns(ours, other, rounds)
     if shares:
         result["share_of_limit"] = float(np.median(shares))
     return {
@@ -122,7 +123,7 @@ def _share_peak(case: Case, state: Any, result: dict[str, Any]) -> dict[str, flo
 
 
 class _Side:
-    """A worker process of one revision."""
+    """A worker process: of a revision, or of a peer."""
 
     def __init__(self, folder: Path) -> None:
         environment = {**os.environ, "PYTHONPATH": str(folder)}
