@@ -30,13 +30,11 @@ class Splitter {
     void run() {
         start_ = text_.skip_space(0);
         for (size_t at = start_; (at = marks_.find(at)) < size_;) {
+            if (text_[at] == '.') {
+                at = cut_plain(at) ? start_ : at_terminal(at);
+                continue;
+            }
             switch (text_[at]) {
-                case '.':
-                    if (const size_t end = find_plain_end(at); end > at) {
-                        at = cut(end);
-                        break;
-                    }
-                    [[fallthrough]];
                 case '!':
                 case '?':
                     at = at_terminal(at);
@@ -173,23 +171,21 @@ class Splitter {
     // "MRI LEFT KNEE,This is": a comma that stands for a line break.
     size_t at_line_comma(size_t at) {
         const bool begins = at > start_ && at + 2 < size_ && is_lower(text_[at + 2]);
-        if (!begins || text_[at - 1] == '.' || text_[at - 1] == ',') return at + 1;
+        if (!begins) return at + 1;
         return text_.kind_before(at) == Kind::space || in_brackets(at) ? at + 1 : cut(at + 1);
     }
 
     size_t at_colon(size_t at) {
         const size_t heading = find_heading(at);
         if (heading > start_) cut(heading);
-        if (!looks_like_heading(start_, at)) return at + 1;
         size_t next = text_.skip_blanks(at + 1);
-        if (next < size_ && text_[next] == ',') {  // a comma stands for the line break
-            size_t end = next;
-            while (next < size_ && text_[next] == ',') next = text_.skip_blanks(end = next + 1);
-            return cut(end);
-        }
-        if (next > at + 1 && is_list_item(next) && opens_list(next) && !is_digit(text_[at - 1]))
-            return cut(at + 1);
-        return at + 1;
+        const bool comma = next < size_ && text_[next] == ',';  // it stands for the line break
+        const bool list = next > at + 1 && is_list_item(next) && opens_list(next);
+        if (!(comma || list) || !looks_like_heading(start_, at)) return at + 1;
+        if (!comma) return is_digit(text_[at - 1]) ? at + 1 : cut(at + 1);
+        size_t end = next;
+        while (next < size_ && text_[next] == ',') next = text_.skip_blanks(end = next + 1);
+        return cut(end);
     }
 
     size_t at_line_break(size_t at) {
@@ -212,22 +208,25 @@ class Splitter {
     }
 
     // The common case of at_terminal(), without a look into the tables: a lower-case word that is surely no
-    // abbreviation before the full stop, blanks or a comma after it, then a capital. Returns the end of the
-    // sentence, `at` where the case is another one.
-    size_t find_plain_end(size_t at) const {
-        if (at < start_ + kWindow + 1 || at + 3 >= size_) return at;
+    // abbreviation before the full stop, blanks or a comma after it, then a capital. False where the case is
+    // another one.
+    bool cut_plain(size_t at) {
+        if (at < start_ + kWindow + 1 || at + 3 >= size_) return false;
         uint64_t bytes;
         std::memcpy(&bytes, text_.data() + at - kWindow, kWindow);
         const uint64_t others = ~lower_bits(bytes) & kHighBits;
         const size_t letters = static_cast<size_t>(std::countl_zero(others)) / 8;
-        if (letters < 2) return at;
+        if (letters < 2) return false;
         if (letters == kWindow
                 ? rules_.longest() >= kWindow
                 : Text::is_word_char(text_[at - letters - 1]) || rules_.may_abbreviate(bytes, letters))
-            return at;
-        if (text_[at + 1] == ',') return is_upper(text_[at + 2]) ? at + 2 : at;
-        const size_t next = at + 2 + (text_[at + 2] == ' ');
-        return text_[at + 1] == ' ' && is_upper(text_[next]) && !in_brackets(at) ? at + 1 : at;
+            return false;
+        const bool comma = text_[at + 1] == ',';
+        const size_t next = at + 2 + (!comma && text_[at + 2] == ' ');
+        if (!is_upper(text_[next]) || !(comma || (text_[at + 1] == ' ' && !in_brackets(at)))) return false;
+        spans_.push_back({static_cast<int64_t>(start_), static_cast<int64_t>(at + 1 + comma)});
+        start_ = next;
+        return true;
     }
 
     size_t at_terminal(size_t at) {

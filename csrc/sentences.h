@@ -56,6 +56,7 @@ class SentenceRules {
     WordTable words_;
     std::vector<uint16_t> tables_;  // by number of the word
     uint64_t lengths_[256] = {};    // by first byte: lengths of the words, one bit each
+    uint64_t lengths_by_last_[256] = {};
     uint64_t filter_[(1 << kFilterBits) / 64] = {};
     size_t longest_ = 0;
 };

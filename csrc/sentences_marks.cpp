@@ -149,33 +149,40 @@ ClassifyMarks choose_classify_marks() {
 
 Marks::Marks(const char* text, size_t size)
     : classify_(choose_classify_marks()),
+      flatten_(choose_positions()),
       text_(reinterpret_cast<const uint8_t*>(text)),
-      size_(size),
-      blocks_((size + kBlock - 1) / kBlock) {
-    if (blocks_ > 0) load();
+      size_(size) {
+    load();
 }
 
 void Marks::load() {
-    if (block_ % kAhead == 0) classify_ahead();
-    const MarkBytes& bytes = bytes_[block_ % kAhead];
-    const size_t after = (block_ + 1) * kBlock;
-    const uint8_t next = after < size_ ? text_[after] : 0;
-    const uint64_t digit_before = bytes.digit << 1 | digit_;
-    const uint64_t digit_after = bytes.digit >> 1 | uint64_t{next >= '0' && next <= '9'} << (kBlock - 1);
-    const uint64_t upper_after = bytes.upper >> 1 | uint64_t{next >= 'A' && next <= 'Z'} << (kBlock - 1);
-    marks_ = (bytes.stop & ~(digit_before & digit_after)) | bytes.sure | (bytes.close & digit_before) |
-             (bytes.comma & upper_after);
-}
-
-void Marks::classify_ahead() {
-    const size_t base = block_ * kBlock;
-    const size_t whole = std::min((size_ - base) / kBlock, kAhead);
-    classify_(text_ + base, whole, bytes_);
-    if (whole < kAhead && base + whole * kBlock < size_) {
+    const size_t left = size_ - base_, whole = std::min(left / kBlock, kAhead);
+    const size_t blocks = std::min((left + kBlock - 1) / kBlock, kAhead);
+    std::copy(bytes_ + kAhead, bytes_ + kAhead + kBehind, bytes_);
+    MarkBytes* const bytes = bytes_ + kBehind;
+    classify_(text_ + base_, whole, bytes);
+    if (whole < blocks) {
         uint8_t tail[kBlock] = {};
-        std::memcpy(tail, text_ + base + whole * kBlock, size_ - base - whole * kBlock);
-        classify_(tail, 1, bytes_ + whole);
+        std::memcpy(tail, text_ + base_ + whole * kBlock, left - whole * kBlock);
+        classify_(tail, 1, bytes + whole);
     }
+    const uint8_t next = left > kChunk ? text_[base_ + kChunk] : 0;
+    bytes[blocks] = {};
+    bytes[blocks].digit = next >= '0' && next <= '9';
+    bytes[blocks].upper = next >= 'A' && next <= 'Z';
+    uint64_t marks[kAhead];
+    for (size_t i = 0; i < blocks; ++i) {
+        const MarkBytes &before = bytes_[kBehind - 1 + i], &here = bytes[i], &after = bytes[i + 1];
+        const uint64_t digit_before = here.digit << 1 | before.digit >> (kBlock - 1);
+        const uint64_t digit_after = here.digit >> 1 | after.digit << (kBlock - 1);
+        const uint64_t upper_after = here.upper >> 1 | after.upper << (kBlock - 1);
+        const uint64_t comma_before =
+            (here.stop | here.comma) << 1 | (before.stop | before.comma) >> (kBlock - 1);
+        marks[i] = (here.stop & ~(digit_before & digit_after)) | here.sure | (here.close & digit_before) |
+                   (here.comma & upper_after & ~comma_before);
+    }
+    next_ = 0;
+    count_ = flatten_.flatten(marks, blocks, 0, positions_);
 }
 
 }  // namespace radfast

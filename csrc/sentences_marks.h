@@ -2,12 +2,14 @@
 //
 // The splitter asks for one mark after the other and looks at nothing between them. A mark is . ! ? : or a
 // line break; ) after a digit; or a comma that stands for a line break, with an ASCII capital right behind
-// it. A full stop between two digits is none.
+// it and neither a full stop nor a comma before it. A full stop between two digits is none.
 #pragma once
 
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+
+#include "tokenize_positions.h"
 
 namespace radfast {
 
@@ -32,56 +34,48 @@ class Marks {
 
     // First mark from `at` on, which is not before the last answer; at most size.
     size_t find(size_t at) {
-        if (at >= size_) return size_;
-        while (block_ < at / kBlock) step();
-        uint64_t marks = marks_ & (~0ULL << at % kBlock);
-        while (marks == 0) {
-            if (block_ + 1 >= blocks_) return size_;
-            step();
-            marks = marks_;
+        for (;;) {
+            while (next_ < count_ && base_ + positions_[next_] < at) ++next_;
+            if (next_ < count_) return base_ + positions_[next_];
+            if (base_ + kChunk >= size_) return size_;
+            base_ += kChunk;
+            load();
         }
-        return block_ * kBlock + static_cast<size_t>(std::countr_zero(marks));
     }
 
-    // Position of the last "(" before `at`, which lies in the block of the last answer, + 1; 0 where there is
-    // none or ")" follows it.
+    // Position of the last "(" before `at`, the last answer, + 1; 0 where there is none within kBlock bytes
+    // or
+    // ")" follows it.
     size_t find_open(size_t at) const {
+        const MarkBytes* const block = bytes_ + kBehind + (at - base_) / kBlock;
         const uint64_t before = (1ULL << at % kBlock) - 1;
-        const MarkBytes& bytes = bytes_[block_ % kAhead];
-        const size_t base = block_ * kBlock;
-        const size_t open = last_of(bytes.open & before, base, open_);
-        return open > last_of(bytes.close & before, base, close_) ? open : 0;
+        if (((block[0].open & before) | block[-1].open | block[-2].open) == 0) return 0;
+        size_t first = at - at % kBlock;
+        uint64_t open = block[0].open & before, close = block[0].close & before;
+        for (size_t back = 1; back <= kBehind && (open | close) == 0; ++back, first -= kBlock) {
+            open = block[-static_cast<ptrdiff_t>(back)].open;
+            close = block[-static_cast<ptrdiff_t>(back)].close;
+        }
+        return open > close ? first + kBlock - static_cast<size_t>(std::countl_zero(open)) : 0;
     }
 
   private:
     static constexpr size_t kBlock = 64;
     static constexpr size_t kAhead = 16;  // blocks classified at a time
+    static constexpr size_t kBehind = 2;  // blocks before them that are kept
+    static constexpr size_t kChunk = kAhead * kBlock;
 
-    // Position of the highest bit + 1, `none` where there is none.
-    static size_t last_of(uint64_t mask, size_t base, size_t none) {
-        return mask ? base + kBlock - static_cast<size_t>(std::countl_zero(mask)) : none;
-    }
-
-    // Goes to the next block.
-    void step() {
-        const MarkBytes& bytes = bytes_[block_ % kAhead];
-        open_ = last_of(bytes.open, block_ * kBlock, open_);
-        close_ = last_of(bytes.close, block_ * kBlock, close_);
-        digit_ = bytes.digit >> (kBlock - 1);
-        ++block_;
-        load();
-    }
-
+    // Finds the marks of the chunk at base_.
     void load();
-    void classify_ahead();
 
     const ClassifyMarks classify_;
+    const Positions flatten_;
     const uint8_t* const text_;
-    const size_t size_, blocks_;
-    size_t block_ = 0;
-    uint64_t marks_ = 0, digit_ = 0;  // of the block; whether the block before ends with a digit
-    size_t open_ = 0, close_ = 0;     // last brackets before the block, + 1
-    MarkBytes bytes_[kAhead];
+    const size_t size_;
+    size_t base_ = 0;              // of the chunk
+    size_t next_ = 0, count_ = 0;  // of the chunk's marks
+    MarkBytes bytes_[kBehind + kAhead + 1] = {};
+    uint32_t positions_[kChunk + Positions::kSlack];
 };
 
 }  // namespace radfast

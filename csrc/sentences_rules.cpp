@@ -20,6 +20,7 @@ void SentenceRules::add(SentenceWord table, const std::vector<std::string>& word
         tables_[number] |= table;
         if (!word.empty() && word.size() <= kMaxEntry) {
             lengths_[static_cast<uint8_t>(word[0])] |= 1ULL << word.size();
+            lengths_by_last_[static_cast<uint8_t>(word.back())] |= 1ULL << word.size();
         }
         if (table & kAbbreviations) {
             uint64_t bytes = 0;
@@ -34,7 +35,8 @@ void SentenceRules::add(SentenceWord table, const std::vector<std::string>& word
 uint16_t SentenceRules::find(std::string_view word) const {
     if (word.empty() || word.size() > kMaxEntry) return 0;
     const auto head = static_cast<uint8_t>(lower_ascii(word[0]));
-    if (!(lengths_[head] >> word.size() & 1)) return 0;
+    const auto last = static_cast<uint8_t>(lower_ascii(word.back()));
+    if (!((lengths_[head] & lengths_by_last_[last]) >> word.size() & 1)) return 0;
     char lower[kMaxEntry];
     for (size_t i = 0; i < word.size(); ++i) lower[i] = lower_ascii(word[i]);
     const uint32_t number = words_.find(WordKey::of({lower, word.size()}));

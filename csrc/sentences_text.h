@@ -182,6 +182,7 @@ class Text {
         if (at >= size_) return 0;
         const char c = text_[at];
         if (c == '-' || c == '*') return 1;
+        if (!(c & 0x80)) return 0;
         const std::string_view rest = view(at, size_);
         return rest.starts_with("\u2022") || rest.starts_with("\u2013") ? 3 : 0;
     }
