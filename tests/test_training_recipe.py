@@ -16,6 +16,7 @@ from torch import nn
 
 from radfast.config import VisionConfig
 from radfast.errors import CannotWriteError
+from radfast.kernels.cnn import compile
 from radfast.vision import LabelSet, build, train
 from radfast.vision.events import EventWriter, mask_crc
 from radfast.vision.features import Trunk, embed_all
@@ -152,6 +153,17 @@ def test_frozen_features_come_from_the_compiled_trunk_and_are_kept(
     kept = np.array(found)  # the file under the map is cut now
     path.write_bytes(path.read_bytes()[:200])
     np.testing.assert_array_equal(embed_all(net, read, 20, 8, 1, "cpu", path), kept)
+
+
+@pytest.mark.parametrize(("name", "channels"), [("alexnet", 1), ("alexnet", 3), ("vgg16", 1)])
+def test_the_engine_on_the_cpu_reads_a_trunk(name: str, channels: int) -> None:
+    net = build(name, {"document": 3}, 0.05, None, channels, size=64, seed=3).eval()
+    pictures = np.random.default_rng(2).integers(256, size=(3, channels, 64, 64), dtype=np.uint8)
+    with torch.no_grad():
+        wanted = net.embed(torch.from_numpy(pictures)).numpy()
+    found = compile(Trunk(net), "native", threads=1)(pictures)["output"]
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()
 
 
 def test_pictures_are_resized_once_and_give_the_same_training(

@@ -30,6 +30,12 @@ class Trunk(nn.Module):
         super().__init__()
         self.net = net
         self.image_shape = net.image_shape
+        # Part by part under the names of a chain of layers, which is what the engine on the CPU reads.
+        self.scale, self.shift = net.scale, net.shift
+        for name in ("features", "avgpool", "classifier"):
+            part = getattr(net, name, None)
+            if isinstance(part, nn.Module):
+                self.add_module(name, part)
 
     def fold_grey(self) -> Trunk:
         """Return a copy with the normalisation folded into its first convolution."""
