@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "tokenize_parallel.h"
@@ -9,7 +10,21 @@
 namespace radfast::cnn {
 namespace {
 
-// Weights of `count` outputs from `first` on, of `side` outputs over `length` inputs.
+// Four floats, which every 64-bit processor has in one register.
+typedef float F __attribute__((vector_size(16)));
+constexpr int kLanes = 4, kUnroll = 4;
+
+F load(const float* p) {
+    F x;
+    std::memcpy(&x, p, sizeof x);
+    return x;
+}
+F splat(float x) { return F{x, x, x, x}; }
+
+int round_up(int count, int step) { return (count + step - 1) / step * step; }
+
+// Weights of `count` outputs from `first` on, of `side` outputs over `length` inputs. Zeros fill both up to
+// whole vectors.
 struct Filter {
     std::vector<int> start, taps;
     std::vector<float> weights;  // (count, most)
@@ -17,8 +32,8 @@ struct Filter {
 
     Filter(int length, int side, int first, int count) {
         const double step = static_cast<double>(length) / side, reach = std::max(step, 1.0);
-        most = static_cast<int>(2 * std::ceil(reach)) + 1;
-        weights.assign(static_cast<std::size_t>(count) * most, 0.0f);
+        most = round_up(static_cast<int>(2 * std::ceil(reach)) + 1, kLanes);
+        weights.assign(static_cast<std::size_t>(round_up(count, kLanes)) * most, 0.0f);
         for (int i = 0; i < count; ++i) {
             const double middle = (first + i + 0.5) * step;
             const int begin = std::max(0, static_cast<int>(middle - reach + 0.5));
@@ -35,45 +50,88 @@ struct Filter {
             start.push_back(begin);
             taps.push_back(end - begin);
         }
+        start.resize(static_cast<std::size_t>(round_up(count, kLanes)), start.back());
     }
+
+    int end() const { return start[taps.size() - 1] + taps.back(); }
 };
 
 template <typename T>
 void window(const T* row, int width, float low, float scale, float* grey) {
     for (int x = 0; x < width; ++x) {
-        grey[x] = std::clamp((static_cast<float>(row[x]) - low) * scale, 0.0f, 255.0f);
+        const float value = (static_cast<float>(row[x]) - low) * scale;
+        const float above = value > 0.0f ? value : 0.0f;
+        grey[x] = above < 255.0f ? above : 255.0f;
     }
 }
 
+// sums[x] = sum over i of weights[i] * rows[i][x], x below `width`, a multiple of 16.
+void sum_rows(const float* const* rows, const float* weights, int taps, int width, float* sums) {
+    for (int x = 0; x < width; x += kLanes * kUnroll) {
+        F sum[kUnroll] = {};
+        for (int i = 0; i < taps; ++i) {
+            const F weight = splat(weights[i]);
+#pragma GCC unroll 4
+            for (int k = 0; k < kUnroll; ++k) sum[k] += weight * load(rows[i] + x + k * kLanes);
+        }
+        std::memcpy(sums + x, sum, sizeof sum);
+    }
+}
+
+// Four outputs from `x` on, rounded to whole grey values.
+void sum_along(const Filter& across, int left, int x, const float* row, std::uint8_t* out) {
+    F a[kLanes] = {};
+#pragma GCC unroll 4
+    for (int k = 0; k < kLanes; ++k) {
+        const float* weights = across.weights.data() + static_cast<std::size_t>(x + k) * across.most;
+        const float* from = row + (across.start[static_cast<std::size_t>(x + k)] - left);
+        for (int j = 0; j < across.most; j += kLanes) a[k] += load(weights + j) * load(from + j);
+    }
+    const F p =
+        __builtin_shufflevector(a[0], a[1], 0, 4, 2, 6) + __builtin_shufflevector(a[0], a[1], 1, 5, 3, 7);
+    const F q =
+        __builtin_shufflevector(a[2], a[3], 0, 4, 2, 6) + __builtin_shufflevector(a[2], a[3], 1, 5, 3, 7);
+    F sum = __builtin_shufflevector(p, q, 0, 1, 4, 5) + __builtin_shufflevector(p, q, 2, 3, 6, 7);
+    // Weights that sum to 1 but for rounding may leave 0..255 by as much.
+    sum = sum > 0.0f ? sum : splat(0.0f);
+    sum = sum < 255.0f ? sum : splat(255.0f);
+    // A float of this size has no room for a fraction: the sum rounds, and its lowest byte is the value.
+    const F rounded = sum + 8388608.0f;
+    std::uint32_t bits[kLanes];
+    std::memcpy(bits, &rounded, sizeof bits);
+    for (int k = 0; k < kLanes; ++k) out[k] = static_cast<std::uint8_t>(bits[k]);
+}
+
+// Rows are summed first: that runs over whole vectors, and leaves few rows to sum along.
 template <typename T>
 void prepare_one(const Preparation& how, const Filter& down, const Filter& across, const T* picture,
                  std::vector<float>& work, std::uint8_t* out) {
-    const int crop = how.crop, top = down.start.front(), bottom = down.start.back() + down.taps.back();
-    work.resize(static_cast<std::size_t>(bottom - top) * crop + how.width + crop);
-    float* grey = work.data() + static_cast<std::size_t>(bottom - top) * crop;
-    float* sums = grey + how.width;
+    const int crop = how.crop, left = across.start.front(), width = across.end() - left;
+    const int stride = round_up(width + across.most, kLanes * kUnroll);
+    work.assign(static_cast<std::size_t>(down.most + 1) * stride, 0.0f);
+    float* sums = work.data() + static_cast<std::size_t>(down.most) * stride;
     const float low = static_cast<float>(how.low), scale = static_cast<float>(255 / (how.high - how.low));
-    for (int y = top; y < bottom; ++y) {
-        window(picture + static_cast<std::int64_t>(y) * how.width, how.width, low, scale, grey);
-        float* narrow = work.data() + static_cast<std::size_t>(y - top) * crop;
-        for (int x = 0; x < crop; ++x) {
-            const float* weight = across.weights.data() + static_cast<std::size_t>(x) * across.most;
-            const float* from = grey + across.start[x];
-            float sum = 0;
-            for (int j = 0; j < across.taps[x]; ++j) sum += weight[j] * from[j];
-            narrow[x] = sum;
-        }
-    }
+    std::vector<const float*> rows(static_cast<std::size_t>(down.most));
+    std::uint8_t last[kLanes];
+    int ready = down.start.front();
     for (int y = 0; y < crop; ++y, out += crop) {
-        const float* weight = down.weights.data() + static_cast<std::size_t>(y) * down.most;
-        std::fill_n(sums, crop, 0.0f);
-        for (int i = 0; i < down.taps[y]; ++i) {
-            const float* narrow = work.data() + static_cast<std::size_t>(down.start[y] - top + i) * crop;
-            for (int x = 0; x < crop; ++x) sums[x] += weight[i] * narrow[x];
+        const int start = down.start[y], taps = down.taps[y];
+        // Row r waits in place r % most until no output needs it.
+        for (int i = 0; i < taps; ++i) {
+            float* place = work.data() + static_cast<std::size_t>((start + i) % down.most) * stride;
+            if (start + i == ready) {
+                window(picture + static_cast<std::int64_t>(ready++) * how.width + left, width, low, scale,
+                       place);
+            }
+            rows[i] = place;
         }
-        // Weights that sum to 1 but for rounding may leave 0..255 by as much.
-        for (int x = 0; x < crop; ++x) {
-            out[x] = static_cast<std::uint8_t>(std::lrintf(std::clamp(sums[x], 0.0f, 255.0f)));
+        sum_rows(rows.data(), down.weights.data() + static_cast<std::size_t>(y) * down.most, taps, stride,
+                 sums);
+        const int whole = crop / kLanes * kLanes;
+        for (int x = 0; x < whole; x += kLanes) sum_along(across, left, x, sums, out + x);
+        if (whole < crop) {
+            sum_along(across, left, whole, sums, last);
+            std::copy_n(last, crop - whole, out + whole);
         }
     }
 }
