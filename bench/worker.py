@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +18,9 @@ def serve() -> None:
 
     With ``"peer"`` beside the case the peer does the work.
     """
-    answers, sys.stdout = sys.stdout, sys.stderr  # a chatty library must not break the protocol
+    # A chatty library must not break the protocol, be it written in C++.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     state: Any = None
     work: Callable[[Any], Any] = print
     for line in sys.stdin:
