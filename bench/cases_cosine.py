@@ -202,9 +202,35 @@ def _make_words(queries: int, features: int, k: int, threads: int) -> dict[str, 
     return {"queries": keys[own], "keys": keys, "k": k, "threads": threads, "pruned": PrunedKeys(keys)}
 
 
+def _make_copies(
+    queries: int, keys: int, features: int, originals: int, k: int, threads: int
+) -> dict[str, Any]:
+    """Near copies of few vectors, which bounds serve worst: whole groups of keys nearly tie."""
+    random = np.random.default_rng(5)
+    _limit_threads(threads)
+    places = random.standard_normal((originals, features), np.float32)
+    copies = places[random.integers(originals, size=keys)]
+    copies += np.float32(1e-3) * random.standard_normal(copies.shape, np.float32)
+    own = random.permutation(keys)[:queries]
+    return {"queries": copies[own], "keys": copies, "k": k, "threads": threads, "pruned": PrunedKeys(copies)}
+
+
 def _search_pruned(state: dict[str, Any]) -> tuple[Any, Any]:
     found: tuple[Any, Any] = state["pruned"].search(state["queries"], state["k"], threads=state["threads"])
     return found
+
+
+def _on_avx2(work: Any) -> Any:
+    """Return `work` on AVX2; peers stay on what the processor has."""
+
+    def run(state: dict[str, Any]) -> Any:
+        _core.lower_simd("avx2")
+        try:
+            return work(state)
+        finally:
+            _core.lower_simd("avx512")
+
+    return run
 
 
 _DENSE = {
@@ -233,6 +259,8 @@ def _cases(threads: int) -> Iterator[Case]:
     dense = {"queries": 10_000, "keys": 29_000, "features": 512, "k": 10}
     peak = {"limit": _queries_at_peak}
     yield _case("cosine-dense", threads, _make_vectors, _search, dense, peers=_DENSE, **peak)
+    lower = {"peers": {"faiss": _search_faiss}, "limit": _on_avx2(_queries_at_peak)}
+    yield _case("cosine-dense-avx2", threads, _make_vectors, _on_avx2(_search), dense, **lower)
     wide = {"queries": 1_000, "keys": 1_000_000, "features": 256, "k": 10}
     # The tables of NumPy and torch take 4 GB here, scikit-learn the time of all others.
     yield _case("cosine-wide", threads, _make_vectors, _search, wide, peers={"faiss": _search_faiss}, **peak)
@@ -247,6 +275,10 @@ def _cases(threads: int) -> Iterator[Case]:
         words = {"queries": 10_000, "features": 256, "k": k}
         both = {"faiss": _search_faiss, "plain": _search}
         yield _case(f"cosine-words-k{k}", threads, _make_words, _search_pruned, words, peers=both)
+        for originals in (20, 200):
+            near = {"queries": 5_000, "keys": 20_000, "features": 256, "originals": originals, "k": k}
+            name = f"cosine-copies{originals}-k{k}"
+            yield _case(name, threads, _make_copies, _search_pruned, near, peers={"plain": _search})
 
 
 CASES = (*_cases(1), *_cases(2))

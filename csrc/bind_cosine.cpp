@@ -53,11 +53,11 @@ void bind_cosine(py::module_& m) {
             "search",
             [](const Pruned& index, const Floats& queries, int k, int threads, double most) {
                 const Rows rows = rows_of(queries);
-                std::int64_t products = 0;
+                Pruned::Effort effort;
                 const py::tuple found = search(queries, k, [&](float* scores, std::int32_t* ids) {
-                    return index.search(rows, k, threads, most, scores, ids, &products);
+                    return index.search(rows, k, threads, most, scores, ids, effort);
                 });
-                return found + py::make_tuple(products);
+                return found + py::make_tuple(effort.products, effort.pace);
             },
             py::arg("queries").noconvert(), py::arg("k"), py::arg("threads"), py::arg("most") = 2.0);
     m.def(

@@ -18,7 +18,6 @@ constexpr std::int64_t kBestBytes = 12 << 20;
 // More threads than this many multiply-adds each would only wait for one another.
 constexpr double kWorkPerThread = 2e6;
 constexpr std::int64_t kSeedKeys = 512;  // most keys whose scores for a panel of queries are all looked at
-constexpr int kSeedK = 16;               // beyond, floor_for knows no bound
 constexpr std::int64_t kParts = 16;      // of the queries, for blocks of keys that are cut
 
 std::int64_t cut(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit; }

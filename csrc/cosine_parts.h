@@ -82,6 +82,7 @@ void offer_tile(const gemm::Engine& engine, const float* tile, const std::uint32
 // large for such a bound. How: the k-th largest of the maxima of 16 disjoint classes of keys is reached by k.
 using Floor = float (*)(const float* scores, std::int64_t keys, int k);
 Floor floor_for(Simd simd);
+constexpr int kSeedK = 16;  // the largest such k
 
 // scores[i] of a unit query with the rows named by ids, each the chain of gemm.h: for few rows, without
 // panels. No scale may be kSpecial or NaN.

@@ -1,86 +1,27 @@
 #include "cosine_pruned.h"
 
+#include <ctime>
+#include <numeric>
+
 #include "cosine_bytes.h"
 #include "cosine_parts.h"
-
-#if defined(__x86_64__) && defined(__GNUC__)
-// gcc 12 warns of the undefined vectors in its own header.
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#include <immintrin.h>
-#endif
+#include "cosine_reach.h"
 
 namespace radfast::cosine {
 namespace {
 
-constexpr int kGroup =
-    8;  // query panels that go through the keys together: a key row is fetched once for all
+// Query panels that go through the keys together: a key row is fetched once for all.
+constexpr int kGroup = 8;
 // Keys of which one is scored whole before bounds are used, and the most of these.
 constexpr std::int64_t kSeedShare = 16, kMostSeeds = 4096;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int kPending = 16;  // keys of one query that are scored together: as many chains run side by side
+constexpr int kPaces = 3;     // measurements of the plain search's pace, of which the best counts
 
-// Bit j of masks[i] says tile[i][j] + query_rest[i] * key_rest[j] > limits[i]. Returns 0 when no bit is set.
-using Reach = std::uint32_t (*)(const float* tile, int rows, const float* query_rest, const float* key_rest,
-                                const float* limits, std::uint32_t* masks);
-
-std::uint32_t reach_portable(const float* tile, int rows, const float* query_rest, const float* key_rest,
-                             const float* limits, std::uint32_t* masks) {
-    const int columns = gemm::engine_for(Simd::portable).columns;
-    std::uint32_t any = 0;
-    for (int i = 0; i < rows; ++i) {
-        std::uint32_t mask = 0;
-        for (int j = 0; j < columns; ++j) {
-            mask |= std::uint32_t{tile[i * columns + j] + query_rest[i] * key_rest[j] > limits[i]} << j;
-        }
-        any |= masks[i] = mask;
-    }
-    return any;
-}
-
-#if defined(__x86_64__) && defined(__GNUC__)
-__attribute__((target("avx2,fma"))) std::uint32_t reach_avx2(const float* tile, int rows,
-                                                             const float* query_rest, const float* key_rest,
-                                                             const float* limits, std::uint32_t* masks) {
-    const __m256 rest0 = _mm256_loadu_ps(key_rest), rest1 = _mm256_loadu_ps(key_rest + 8);
-    std::uint32_t any = 0;
-    for (int i = 0; i < rows; ++i, tile += 16) {
-        const __m256 limit = _mm256_set1_ps(limits[i]), rest = _mm256_set1_ps(query_rest[i]);
-        const __m256 a = _mm256_fmadd_ps(rest, rest0, _mm256_loadu_ps(tile));
-        const __m256 b = _mm256_fmadd_ps(rest, rest1, _mm256_loadu_ps(tile + 8));
-        const int low = _mm256_movemask_ps(_mm256_cmp_ps(a, limit, _CMP_GT_OQ));
-        const int high = _mm256_movemask_ps(_mm256_cmp_ps(b, limit, _CMP_GT_OQ));
-        any |= masks[i] = static_cast<std::uint32_t>(low) | static_cast<std::uint32_t>(high) << 8;
-    }
-    return any;
-}
-
-#define RADFAST_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
-
-RADFAST_AVX512 std::uint32_t reach_avx512(const float* tile, int rows, const float* query_rest,
-                                          const float* key_rest, const float* limits, std::uint32_t* masks) {
-    const __m512 rest0 = _mm512_loadu_ps(key_rest), rest1 = _mm512_loadu_ps(key_rest + 16);
-    std::uint32_t any = 0;
-    for (int i = 0; i < rows; ++i, tile += 32) {
-        const __m512 limit = _mm512_set1_ps(limits[i]), rest = _mm512_set1_ps(query_rest[i]);
-        const __m512 a = _mm512_fmadd_ps(rest, rest0, _mm512_loadu_ps(tile));
-        const __m512 b = _mm512_fmadd_ps(rest, rest1, _mm512_loadu_ps(tile + 16));
-        const std::uint32_t low = _mm512_cmp_ps_mask(a, limit, _CMP_GT_OQ);
-        const std::uint32_t high = _mm512_cmp_ps_mask(b, limit, _CMP_GT_OQ);
-        any |= masks[i] = low | high << 16;
-    }
-    return any;
-}
-#endif
-
-Reach reach_for(Simd simd) {
-#if defined(__x86_64__) && defined(__GNUC__)
-    if (simd == Simd::avx512) return reach_avx512;
-    if (simd == Simd::avx2) return reach_avx2;
-#else
-    (void)simd;
-#endif
-    return reach_portable;
+double thread_seconds() {
+    timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
 }  // namespace
@@ -202,15 +143,20 @@ class Searcher {
     }
 
     std::int64_t bad_query = BadRows::kNone, products = 0;
+    double seconds = 0, plain_seconds = 0;  // taken by this thread, and what the plain search would take
 
     // False where more than `most` products of single pairs would be needed.
     bool run(std::int64_t first, std::int64_t count, std::int64_t most, float* scores, std::int32_t* ids) {
+        double start = thread_seconds();
         most += products;
         for (std::int64_t q = 0; q < count; q += e_.rows) prepare(first, q, height(q, count));
         best_.reset(count);
         std::fill_n(waiting_, count, 0);
+        if (pair_seconds_ == 0) start += measure_pace(height(0, count));
 
+        const double seeding = thread_seconds();
         for (std::int64_t q = 0; q < count; q += e_.rows) seed(q, height(q, count));
+        plain_seconds += expect_plain(count, thread_seconds() - seeding);
         for (std::int64_t n = p_.seeds; n < p_.keys.count; n += e_.columns) {
             scan(n, count);
             if (products > most) return false;
@@ -224,6 +170,7 @@ class Searcher {
             }
             BestK::drain(parts, q, scratch_, scores + (first + q) * k_, ids + (first + q) * k_);
         }
+        seconds += thread_seconds() - start;
         return true;
     }
 
@@ -253,6 +200,45 @@ class Searcher {
             const float* from = coordinates_.data() + std::int64_t{i} * p_.prefix;
             for (int d = 0; d < p_.prefix; ++d) prefix[d * e_.rows + i] = from[d];
         }
+    }
+
+    // Finds what the plain search needs for a pair, without offers, on tiles that lie in the second cache.
+    // Returns its own time.
+    double measure_pace(int rows) {
+        const std::int64_t panel_bytes = static_cast<std::int64_t>(p_.basis_panel * sizeof(float));
+        const std::int64_t panels = std::min(p_.seeds / e_.columns, near_bytes() / panel_bytes + 1);
+        if (panels == 0) return 0;
+        alignas(64) float tile[gemm::kMaxRows * gemm::kMaxColumns];
+        std::uint32_t masks[gemm::kMaxRows];
+        float limits[gemm::kMaxRows];
+        std::fill_n(limits, gemm::kMaxRows, kInfinity);
+        double best = kInfinity, all = 0;
+        for (int i = 0; i < kPaces; ++i) {
+            const double start = thread_seconds();
+            for (std::int64_t n = 0; n < panels; ++n) {
+                const float* keys = p_.first.get() + n * p_.basis_panel;
+                e_.filters[rows](full_.get(), keys, p_.depth, limits, full_.get(), tile, masks);
+            }
+            const double once = thread_seconds() - start;
+            best = std::min(best, once);
+            all += once;
+        }
+        pair_seconds_ = best / static_cast<double>(panels * e_.columns * rows);
+        return all;
+    }
+
+    // What the plain search would take for `count` queries whose seeds took `seeding` seconds. Its offers
+    // count from the k on where it makes them one by one, as seeds are: in keys without an order about
+    // k (1 + ln(n / k)) of n are among the k best so far.
+    double expect_plain(std::int64_t count, double seeding) const {
+        const double tiles = pair_seconds_ * static_cast<double>(count * p_.keys.count);
+        if (k_ <= kSeedK || p_.seeds == 0) return tiles;
+        const auto offers = [&](std::int64_t keys) {
+            return keys <= k_ ? static_cast<double>(keys)
+                              : k_ * (1 + std::log(static_cast<double>(keys) / k_));
+        };
+        const double seeds = pair_seconds_ * static_cast<double>(count * p_.seeds);
+        return tiles + std::max(seeding - seeds, 0.0) * offers(p_.keys.count) / offers(p_.seeds);
     }
 
     // The first keys whole: while little is known of a query nearly every key would pass its bound, and a
@@ -364,18 +350,23 @@ class Searcher {
     float rests_[kGroup * gemm::kMaxRows], limits_[kGroup * gemm::kMaxRows];
     float steps_[kGroup * gemm::kMaxRows], margins_[kGroup * gemm::kMaxRows];
     int waiting_[kGroup * gemm::kMaxRows];
+    double pair_seconds_ = 0;
 };
 
 }  // namespace
 
 BadRows Pruned::search(Rows queries, int k, int threads, double most, float* scores, std::int32_t* ids,
-                       std::int64_t* products) const {
-    const std::int64_t step = std::int64_t{kGroup} * parts_->engine.rows;
+                       Effort& effort) const {
+    // Few queries are shared out in smaller groups, so that no thread is idle.
+    const int rows = parts_->engine.rows;
+    const std::int64_t panels = (queries.count + rows - 1) / rows;
+    const std::int64_t step = std::clamp<std::int64_t>((panels + threads - 1) / threads, 1, kGroup) * rows;
     const int team =
         static_cast<int>(std::clamp<std::int64_t>((queries.count + step - 1) / step, 1, threads));
     std::atomic<std::int64_t> next{0}, bad{BadRows::kNone}, made{0};
     std::atomic<bool> given_up{false};
-    run_team(team, [&](int) {
+    std::vector<double> seconds(team, 0.0), plain_seconds(team, 0.0);
+    run_team(team, [&](int thread) {
         Searcher<Parts> searcher(*parts_, queries, k);
         for (std::int64_t at; !given_up && (at = next.fetch_add(step)) < queries.count;) {
             const std::int64_t count = std::min(step, queries.count - at);
@@ -384,8 +375,12 @@ BadRows Pruned::search(Rows queries, int k, int threads, double most, float* sco
         }
         lower(bad, searcher.bad_query);
         made += searcher.products;
+        seconds[thread] = searcher.seconds;
+        plain_seconds[thread] = searcher.plain_seconds;
     });
-    *products = given_up ? -1 : made.load();
+    const double plain = std::accumulate(plain_seconds.begin(), plain_seconds.end(), 0.0);
+    effort.products = given_up ? -1 : made.load();
+    effort.pace = plain > 0 ? std::accumulate(seconds.begin(), seconds.end(), 0.0) / plain : 0.0;
     return {bad, parts_->bad};
 }
 

@@ -26,11 +26,16 @@ class Pruned {
 
     std::int64_t bad_key() const;  // first row that is not finite, or BadRows::kNone
 
-    // As search_dense; *products gets the number of products of single pairs made, by bytes and whole. Where
-    // a group of queries needs more than `most` of its pairs, the search is given up: *products is -1 and the
-    // answers are undefined.
+    // What a search took.
+    struct Effort {
+        std::int64_t products = 0;  // of single pairs, by bytes and whole; -1 where it was given up
+        double pace = 0;  // its CPU time over what tiles of the same pairs would take; 0 where not measured
+    };
+
+    // As search_dense. Where a group of queries needs more than `most` of its pairs, the search is given up:
+    // the answers are undefined.
     BadRows search(Rows queries, int k, int threads, double most, float* scores, std::int32_t* ids,
-                   std::int64_t* products) const;
+                   Effort& effort) const;
 
   private:
     struct Parts;

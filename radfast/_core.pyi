@@ -20,10 +20,11 @@ def cosine_candidates(
 
 class PrunedIndex:
     def __init__(self, keys: _F32, basis: _F32) -> None: ...
-    # as cosine_dense, and the number of products of single pairs made; -1 where a group of queries would need
-    # more than `most` of its pairs: then the answers are undefined
+    # as cosine_dense, the number of products of single pairs made, and the CPU time over what the plain
+    # search takes (0 where not measured); the number is -1 where a group of queries would need more than
+    # `most` of its pairs: then the answers are undefined
     def search(
         self, queries: _F32, k: int, threads: int, most: float = 2.0
-    ) -> tuple[_F32, _I32, int, int, int]: ...
+    ) -> tuple[_F32, _I32, int, int, int, float]: ...
 
 def __getattr__(name: str) -> Any: ...

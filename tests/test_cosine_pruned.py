@@ -46,13 +46,14 @@ def test_pruned_index_gives_the_plain_bits(
         try:
             plain = rf.cosine_topk(queries, keys, min(k, n_keys))
             index = _core.PrunedIndex(keys, np.ascontiguousarray(basis, dtype=np.float32))
-            scores, ids, *bad, products = index.search(queries, min(k, n_keys), 2)
+            scores, ids, *bad, products, pace = index.search(queries, min(k, n_keys), 2)
         finally:
             _core.lower_simd("avx512")
         assert scores.tobytes() == plain[0].tobytes()
         assert ids.tobytes() == plain[1].tobytes()
         assert bad == [-1, -1]
         assert 0 <= products <= 2 * n_queries * n_keys  # by bytes, and whole
+        assert pace >= 0
 
 
 def test_pruned_keys_choose_a_prefix_and_fall_back() -> None:
@@ -103,8 +104,36 @@ def test_pruned_keys_of_any_shape_give_the_plain_bits(kind: str) -> None:
             assert found[1].tobytes() == plain[1].tobytes()
 
 
+def test_the_pace_decides_and_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries, keys = decaying(700, 128, 2), decaying(3000, 128, 1)
+    plain = rf.cosine_topk(queries, keys, 5)
+    pruned = PrunedKeys(keys)
+
+    class Timed:
+        """The index, with a pace of choice; counts the queries that it answers."""
+
+        def __init__(self, pace: float) -> None:
+            self.pace, self.answered, self.index = pace, 0, pruned._index
+
+        def search(self, rows: np.ndarray, *more: object) -> tuple[object, ...]:
+            self.answered += len(rows)
+            return (*self.index.search(rows, *more)[:5], self.pace)
+
+    # Parts of 14, 28, 56 ... queries: each may lose the time of 16, up to an eighth of all queries.
+    for pace, answered in ((0.9, 700), (1.1, 14 + 28 + 56), (2.1, 14 + 28), (3.0, 14)):
+        timed = Timed(pace)
+        monkeypatch.setattr(pruned, "_index", timed)
+        found = pruned.search(queries, 5)
+        assert found[0].tobytes() == plain[0].tobytes()
+        assert found[1].tobytes() == plain[1].tobytes()
+        assert timed.answered == answered
+    monkeypatch.undo()
+    pace = pruned._index.search(queries, 5, 1)[5]
+    assert 0 < pace < 100
+
+
 def test_a_search_that_needs_too_many_products_is_given_up() -> None:
     queries, keys = draw((40, 64), 1), draw((900, 64), 2)
     index = _core.PrunedIndex(keys, np.eye(8, 64, dtype=np.float32))
-    assert index.search(queries, 3, 2, 0.01)[-1] == -1
-    assert index.search(queries, 3, 2)[-1] > 0.01 * 40 * 900
+    assert index.search(queries, 3, 2, 0.01)[4] == -1
+    assert index.search(queries, 3, 2)[4] > 0.01 * 40 * 900

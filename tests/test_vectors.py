@@ -172,9 +172,11 @@ def test_many_queries_give_the_same_answers() -> None:
     mix = rng.standard_normal((96, 96)) * np.exp(-np.arange(96) / 8)[:, None]
     vectors = (rng.standard_normal((5000, 96)) @ mix).astype(np.float32)
     index = KeywordIndex([f"w{i}" for i in range(5000)], vectors)
-    queries = (rng.standard_normal((300, 96)) @ mix).astype(np.float32)
+    queries = (rng.standard_normal((2100, 96)) @ mix).astype(np.float32)
     for gone in (["w17", "w4000"], ["w3"]):
         found, plain = index.search(queries, 7), rf.cosine_topk(queries, index.vectors, 7)
+        assert index._pruned is not None
+        assert index._pruned.prefix > 0
         assert found[0].tobytes() == plain[0].tobytes()
         assert found[1].tobytes() == plain[1].tobytes()
         index.remove(gone)

@@ -28,7 +28,7 @@ NEAREST = pa.schema(
     ]
 )
 # Making the pruned search ready pays from this many queries and words on, and it serves small k best.
-_MANY_QUERIES, _MANY_WORDS, _SMALL_K = 256, 4096, 64
+_MANY_QUERIES, _MANY_WORDS, _SMALL_K = 2048, 4096, 64
 _VECTORS, _WORDS = "vectors.safetensors", "words.arrow"
 
 

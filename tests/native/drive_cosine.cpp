@@ -106,9 +106,9 @@ void check_search(Simd simd) {
     const int prefix = 20;
     std::vector<float> basis(prefix * depth, 0.0f);
     for (int i = 0; i < prefix; ++i) basis[i * depth + i] = 1.0f;
-    std::int64_t products = 0;
+    Pruned::Effort effort;
     Pruned(keys, depth, basis.data(), prefix)
-        .search(queries, k, 2, 2.0, other.data(), other_ids.data(), &products);
+        .search(queries, k, 2, 2.0, other.data(), other_ids.data(), effort);
     expect(scores == other && ids == other_ids, "the pruned search differs from the dense one", simd);
 }
 

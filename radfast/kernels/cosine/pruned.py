@@ -1,8 +1,9 @@
 """Exact search that reads a prefix of most keys: csrc/cosine_pruned.h, its basis and length from the data.
 
 The basis are the first principal directions of the unit keys. Their number is the one that a sample of keys,
-used as queries, finds cheapest; where none is clearly cheaper than the plain search, or the queries that
-come reach too many keys, the plain search is taken. The answers are the same bits both ways.
+used as queries, finds cheapest; where none is clearly cheaper than the plain search, that is taken. Else the
+first part of the queries decides: its CPU time against what the plain search would take, whose tiles are
+timed in the same call. The answers are the same bits both ways.
 """
 
 from __future__ import annotations
@@ -27,8 +28,12 @@ _PRODUCT_COST = 8.7  # one product of a single pair, by bytes or whole, against 
 _PRODUCT_OVERHEAD = 128  # features that the way to such a product costs as much as
 _ROUNDING = 1e-5  # what the bounds allow for float32, about
 _WORTH = 0.9  # predicted cost below which the prefix is used
-_PROBE = 64  # the first part of the queries is one of so many, the next are twice as long each
+_TOO_MANY = 1.5  # predicted cost at which a group of queries is given up half-way
+_PROBE = 128  # the first part of the queries is one of so many, the next are twice as long each
 _LEAST, _LONGEST = 14, 4096  # queries of a part
+# The first parts are small and find the caches cold: each of them, up to one in _EARLY of the queries, may
+# lose the time that the plain search takes for _DOUBT queries.
+_EARLY, _DOUBT = 8, 16
 
 
 class PrunedKeys:
@@ -47,7 +52,7 @@ class PrunedKeys:
 
     def __init__(self, keys: Any) -> None:
         self.keys = as_rows(keys, "[PrunedKeys] keys")
-        self.prefix, self._pays, basis = _choose(self.keys)
+        self.prefix, basis = _choose(self.keys)
         self._index = _core.PrunedIndex(self.keys, basis) if self.prefix else None
 
     def search(self, queries: Any, k: int = 10, *, threads: int = 0) -> Found:
@@ -68,24 +73,26 @@ class PrunedKeys:
             As `cosine_topk`.
         """
         rows = as_rows(queries, "[PrunedKeys.search] queries")
-        pays = self._pays[k > 1] and k >= 1 and rows.shape[1] == self.keys.shape[1]
-        if self._index is None or not pays:
+        if self._index is None or k < 1 or rows.shape[1] != self.keys.shape[1]:
             return cosine_topk(rows, self.keys, k, backend="cpu", threads=threads)
         _check_finite(rows, "queries")
         room, n_threads = min(k, len(self.keys)), count_threads(threads)
         parts = []
         at, size = 0, max(_LEAST, len(rows) // _PROBE)
         depth = self.keys.shape[1]
-        most = (1 - _cost(self.prefix, depth, 0.0)) / _product_cost(
-            depth
-        )  # beyond, the plain search is faster
-        while at < len(rows):
-            scores, ids, _, _, products = self._index.search(rows[at : at + size], room, n_threads, most)
+        most = (_TOO_MANY - _cost(self.prefix, depth, 0.0)) / _product_cost(depth)
+        pays = True
+        while at < len(rows) and pays:
+            found = self._index.search(rows[at : at + size], room, n_threads, most)
+            scores, ids, _, _, products, pace = found
             if products < 0:  # these queries reach too many keys
-                parts.append(cosine_topk(rows[at:], self.keys, room, backend="cpu", threads=threads))
                 break
             parts.append((scores, ids))
-            at, size = at + size, min(2 * size, _LONGEST)
+            at += size
+            pays = pace <= (1 if at > len(rows) // _EARLY else 1 + _DOUBT / size)
+            size = min(2 * size, _LONGEST)
+        if at < len(rows):
+            parts.append(cosine_topk(rows[at:], self.keys, room, backend="cpu", threads=threads))
         if not parts:
             return cosine_topk(rows, self.keys, k, backend="cpu", threads=threads)
         return widen(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]), k)
@@ -106,10 +113,10 @@ def _check_finite(rows: npt.NDArray[np.float32], name: str) -> None:
         raise UsageError(f"[cosine_topk] {name} must be finite in float32, row {int(np.argmax(bad))} is not")
 
 
-def _choose(keys: npt.NDArray[np.float32]) -> tuple[int, tuple[bool, bool], npt.NDArray[np.float32]]:
-    """Return the prefix, whether it pays for each of _RANKS, and the basis."""
+def _choose(keys: npt.NDArray[np.float32]) -> tuple[int, npt.NDArray[np.float32]]:
+    """Return the prefix, 0 where none pays, and the basis."""
     depth = keys.shape[1]
-    best = 0, (False, False), np.empty((0, depth), dtype=np.float32)
+    best = 0, np.empty((0, depth), dtype=np.float32)
     if len(keys) < _SAMPLE or depth < 64:
         return best
     _check_finite(keys, "keys")
@@ -132,7 +139,7 @@ def _choose(keys: npt.NDArray[np.float32]) -> tuple[int, tuple[bool, bool], npt.
         if min(costs) < _WORTH and total < lowest:
             lowest = total
             rows_of_basis = np.ascontiguousarray(basis[:, :prefix].T, dtype=np.float32)
-            best = prefix, (costs[0] < _WORTH, costs[1] < _WORTH), rows_of_basis
+            best = prefix, rows_of_basis
     return best
 
 
