@@ -24,6 +24,21 @@ class BestK {
     BestK(int k, bool ascending)
         : k_(k), capacity_(k <= kFew ? k : k + std::max(k / 2, kFew)), ascending_(ascending) {}
 
+    // Items and what they stand for. Adding 0 turns -0 into 0.
+    static std::uint64_t encode(float score, std::int32_t id) {
+        std::uint32_t bits = std::bit_cast<std::uint32_t>(score + 0.0f);
+        bits = (bits & 0x80000000u) ? ~bits : bits | 0x80000000u;
+        return (static_cast<std::uint64_t>(bits) << 32) | ~static_cast<std::uint32_t>(id);
+    }
+    static void decode(std::uint64_t item, float* score, std::int32_t* id) {
+        *score = score_of(item);
+        *id = static_cast<std::int32_t>(~static_cast<std::uint32_t>(item));
+    }
+    static float score_of(std::uint64_t item) {
+        std::uint32_t bits = static_cast<std::uint32_t>(item >> 32);
+        bits = (bits & 0x80000000u) ? bits & 0x7fffffffu : ~bits;
+        return std::bit_cast<float>(bits);
+    }
     void reset(std::int64_t queries) {
         items_.assign(static_cast<std::size_t>(queries) * capacity_, kFree);
         if (k_ > kFew) counts_.assign(queries, 0);
@@ -88,10 +103,7 @@ class BestK {
         if (k > kFew || parts.size() > 1) {
             std::partial_sort(scratch.begin(), scratch.begin() + found, scratch.end(), std::greater<>());
         }
-        for (int i = 0; i < found; ++i) {
-            scores[i] = score_of(scratch[i]);
-            ids[i] = static_cast<std::int32_t>(~static_cast<std::uint32_t>(scratch[i]));
-        }
+        for (int i = 0; i < found; ++i) decode(scratch[i], scores + i, ids + i);
         std::fill(scores + found, scores + k, kLowest);
         std::fill(ids + found, ids + k, -1);
     }
@@ -100,17 +112,6 @@ class BestK {
     static constexpr std::uint64_t kFree = 0;  // below every item: ids are not negative
     static constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
-    // Adding 0 turns -0 into 0.
-    static std::uint64_t encode(float score, std::int32_t id) {
-        std::uint32_t bits = std::bit_cast<std::uint32_t>(score + 0.0f);
-        bits = (bits & 0x80000000u) ? ~bits : bits | 0x80000000u;
-        return (static_cast<std::uint64_t>(bits) << 32) | ~static_cast<std::uint32_t>(id);
-    }
-    static float score_of(std::uint64_t item) {
-        std::uint32_t bits = static_cast<std::uint32_t>(item >> 32);
-        bits = (bits & 0x80000000u) ? bits & 0x7fffffffu : ~bits;
-        return std::bit_cast<float>(bits);
-    }
     void set_threshold(std::int64_t query, float last) {
         thresholds_[query] = ascending_ ? last : std::nextafterf(last, kLowest);
     }

@@ -1,9 +1,10 @@
 // Candidate form: queries are sorted by group, so the keys of a group are gathered and packed once for a
-// whole block of its queries. What is left per query is a matrix product as narrow as its list.
+// whole block of its queries. What is left per query is a matrix product as narrow as its list. Lists of few
+// queries go by bytes (cosine_lists.h).
 #include <numeric>
 
 #include "cosine.h"
-#include "cosine_bytes.h"
+#include "cosine_lists.h"
 #include "cosine_parts.h"
 
 namespace radfast::cosine {
@@ -12,10 +13,12 @@ namespace {
 // Queries of one task: divides by every tile height, keeps the packed block and its k best in the second
 // cache.
 constexpr std::int64_t kTaskQueries = 252;
-// Queries for which a list is sorted: to sort it takes one query longer than to search it.
-constexpr std::int64_t kSharing = 4;
+// Queries from which a list is sorted and its keys are packed: for fewer, bytes are quicker.
+constexpr std::int64_t kSharing = 8;
 // Keys are also made into bytes where lists of few queries read each at least so often, up to this size.
 constexpr std::int64_t kByteReads = 4, kByteKeys = 48 << 20;
+constexpr std::int64_t kSieved = 4;  // keys per answer from which bytes are looked at first
+constexpr std::int64_t kQueriesAhead = 3;
 
 struct Task {
     std::int32_t group;
@@ -45,23 +48,19 @@ std::vector<Task> plan(const Candidates& candidates, std::int64_t queries, std::
 // One thread's buffers.
 class Worker {
   public:
-    Worker(Rows queries, Rows keys, const float* key_scales, const ByteKeys* bytes, std::int64_t depth, int k)
+    Worker(Rows queries, Rows keys, const float* key_scales, std::int64_t depth, int k)
         : queries_(queries),
           keys_(keys),
           key_scales_(key_scales),
-          bytes_(bytes),
           depth_(depth),
           k_(k),
           engine_(gemm::engine_for(current_simd())),
           floor_(floor_for(engine_.simd)),
-          quantise_(quantise_for(engine_.simd)),
-          byte_dots_(byte_dots_for(engine_.simd)),
           query_panel_(gemm::panel_floats(depth, engine_.rows)),
           key_panel_(gemm::panel_floats(depth, engine_.columns)),
           packer_(engine_, depth),
           rising_(k, true),
           loose_(std::min(k, BestK::kFew), false),
-          near_best_(std::min(k, BestK::kFew), false),
           near_(std::max<std::int64_t>(2 * near_bytes() / static_cast<std::int64_t>(key_panel_ * 4), 1) *
                 engine_.columns) {
         packed_keys_.reserve(near_ / engine_.columns * key_panel_);
@@ -73,7 +72,6 @@ class Worker {
     void run(const Task& task, const Candidates& candidates, const std::vector<std::int32_t>& order,
              float* scores, std::int32_t* ids) {
         const std::int32_t* rows = order.data() + task.first;
-        const std::int64_t last = static_cast<std::int64_t>(order.size()) - task.first;
         const std::int64_t count = task.last - task.first;
         const std::int32_t* list = candidates.ids + candidates.indptr[task.group];
         std::int64_t length = candidates.indptr[task.group + 1] - candidates.indptr[task.group];
@@ -81,16 +79,7 @@ class Worker {
         if (!loose) sort_list(list, length);
         BestK& best = loose ? loose_ : rising_;
         best.reset(count);
-        if (loose && bytes_ && length >= kSieved * k_) {
-            for (std::int64_t q = 0; q < count; ++q) {
-                // The rows of the tasks to come stand next in `order`.
-                const float* soon = queries_.data + rows[std::min(q + 3, last - 1)] * queries_.stride;
-                for (std::int64_t d = 0; d < depth_; d += 16) __builtin_prefetch(soon + d, 0, 3);
-                scan_bytes(rows[q], q, list, length, best);
-            }
-        } else {
-            scan_panels(rows, count, list, length, loose, best);
-        }
+        scan_panels(rows, count, list, length, loose, best);
         parts_.assign(1, &best);
         for (std::int64_t q = 0; q < count; ++q) {
             const std::int64_t at = std::int64_t{rows[q]} * k_;
@@ -100,7 +89,6 @@ class Worker {
 
   private:
     static constexpr std::int64_t kListKeys = 512;  // largest list for scan_list
-    static constexpr std::int64_t kSieved = 4;      // keys per answer from which bytes are looked at first
     static constexpr std::size_t kListFloats = (kListKeys + gemm::kMaxColumns) * gemm::kMaxRows;
 
     // All queries of a task against its list, panel by panel.
@@ -160,50 +148,6 @@ class Worker {
         }
     }
 
-    // One query: the products of its bytes tell which keys may be among the best; these alone are read whole.
-    void scan_bytes(std::int64_t query, std::int64_t q, const std::int32_t* list, std::int64_t length,
-                    BestK& best) {
-        unit_.resize(depth_);
-        query_bytes_.resize(depth_);
-        wide_.resize(depth_);
-        sums_.resize(length);
-        about_.resize(length);
-        if (packer_.unit(queries_.data + query * queries_.stride, unit_.data()) != 0)
-            bad.query = std::min(bad.query, query);
-        const ByteRow own = quantise_(unit_.data(), 1.0f, depth_, query_bytes_.data());
-        std::copy(query_bytes_.begin(), query_bytes_.end(), wide_.begin());
-        byte_dots_(wide_.data(), bytes_->data(), list, length, depth_, sums_.data());
-        for (std::int64_t i = 0; i < length; ++i)
-            about_[i] = static_cast<float>(sums_[i]) * (own.step * bytes_->steps()[list[i]]);
-        // The k-th best of different keys by their bytes; a list with repeats may need a second look.
-        for (float floor : {floor_(about_.data(), length, k_), -std::numeric_limits<float>::infinity()}) {
-            near_best_.reset(1);
-            masks_.resize((length + 31) / 32);
-            engine_.above(about_.data(), length, floor, masks_.data());
-            for (std::int64_t n = 0; n < length; n += 32) {
-                for (std::uint32_t mask = masks_[n / 32]; mask; mask &= mask - 1) {
-                    const std::int64_t i = n + std::countr_zero(mask);
-                    near_best_.offer(0, about_[i], list[i]);
-                }
-            }
-            if (std::isfinite(*near_best_.thresholds(0))) break;
-        }
-        const float floor = *near_best_.thresholds(0) - 2 * bytes_->margin(own.error);
-        engine_.above(about_.data(), length, floor, masks_.data());
-        kept_.clear();
-        for (std::int64_t n = 0; n < length; n += 32) {
-            for (std::uint32_t mask = masks_[n / 32]; mask; mask &= mask - 1) {
-                kept_.push_back(list[n + std::countr_zero(mask)]);
-                const float* row = keys_.data + kept_.back() * keys_.stride;
-                for (std::int64_t d = 0; d < depth_; d += 16) __builtin_prefetch(row + d, 0, 3);
-            }
-        }
-        sums_of_few_.resize(kept_.size());
-        follow_chains(engine_, unit_.data(), keys_, key_scales_, kept_.data(),
-                      static_cast<std::int64_t>(kept_.size()), depth_, sums_of_few_.data());
-        for (std::size_t j = 0; j < kept_.size(); ++j) best.offer(q, sums_of_few_[j], kept_[j]);
-    }
-
     // Makes the list ascending without repeats; copies only where the caller's is not so already.
     void sort_list(const std::int32_t*& list, std::int64_t& length) {
         if (std::adjacent_find(list, list + length, std::greater_equal<>()) == list + length) return;
@@ -216,23 +160,16 @@ class Worker {
 
     Rows queries_, keys_;
     const float* key_scales_;
-    const ByteKeys* bytes_;
     std::int64_t depth_;
     int k_;
     const gemm::Engine& engine_;
     Floor floor_;
-    Quantise quantise_;
-    ByteDots byte_dots_;
     std::size_t query_panel_, key_panel_;
     Packer packer_;
-    BestK rising_, loose_, near_best_;
+    BestK rising_, loose_;
     std::int64_t near_;
     Buffer packed_queries_, packed_keys_, scores_;
-    std::vector<std::int32_t> list_, sums_, kept_;
-    std::vector<std::int8_t> query_bytes_;
-    std::vector<std::int16_t> wide_;
-    std::vector<float> unit_, about_, sums_of_few_;
-    std::vector<std::uint32_t> masks_;
+    std::vector<std::int32_t> list_;
     std::vector<BestK*> parts_;
     std::vector<std::uint64_t> scratch_;
 };
@@ -242,47 +179,76 @@ class Worker {
 BadRows search_candidates(Rows queries, Rows keys, std::int64_t depth, int k, const Candidates& candidates,
                           int threads, float* scores, std::int32_t* ids) {
     std::vector<std::int32_t> order;
-    const std::vector<Task> tasks = plan(candidates, queries.count, order);
+    std::vector<Task> tasks = plan(candidates, queries.count, order);
     for (std::int64_t q = 0; q < queries.count; ++q) {
         if (candidates.group[q] >= 0) continue;
         std::fill_n(scores + q * k, k, -std::numeric_limits<float>::infinity());
         std::fill_n(ids + q * k, k, -1);
     }
+    const auto length_of = [&](const Task& task) {
+        return candidates.indptr[task.group + 1] - candidates.indptr[task.group];
+    };
     std::int64_t reads = 0, alone = 0;
+    const auto sieved = [&](const Task& task) {
+        return k <= BestK::kFew && task.last - task.first < kSharing && length_of(task) >= kSieved * k;
+    };
     for (const Task& task : tasks) {
-        const std::int64_t length = candidates.indptr[task.group + 1] - candidates.indptr[task.group];
-        reads += length;
-        if (task.last - task.first < kSharing) alone += length;
+        reads += length_of(task);
+        if (sieved(task)) alone += length_of(task) * (task.last - task.first);
     }
     std::vector<float> scales;  // pays where a key is read more than once
     if (reads > keys.count) scales.resize(keys.count);
+    std::unique_ptr<ByteKeys> bytes;
+    if (!scales.empty() && alone > kByteReads * keys.count && depth <= kMostBytes &&
+        keys.count * depth <= kByteKeys)
+        bytes = std::make_unique<ByteKeys>(keys.count, depth);
     const int team =
         static_cast<int>(std::clamp<std::int64_t>(static_cast<std::int64_t>(order.size()) / 8, 1, threads));
     std::atomic<std::int64_t> next{0}, bad_query{BadRows::kNone}, bad_key{BadRows::kNone};
     if (!scales.empty()) {
         const gemm::Engine& engine = gemm::engine_for(current_simd());
-        constexpr std::int64_t kStep = 256;
+        constexpr std::int64_t kStep = 16;  // keys that stay in the first cache
         run_team(team, [&](int) {
             for (std::int64_t at; (at = next.fetch_add(kStep)) < keys.count;) {
-                for (std::int64_t n = at; n < std::min(at + kStep, keys.count); ++n)
+                const std::int64_t end = std::min(at + kStep, keys.count);
+                for (std::int64_t n = at; n < end; ++n)
                     scales[n] = scale_of(engine, keys.data + n * keys.stride, depth);
+                if (bytes) bytes->fill(keys, scales.data(), at, end);
             }
         });
         next = 0;
     }
-    std::unique_ptr<ByteKeys> bytes;
-    if (alone > kByteReads * keys.count && k <= BestK::kFew && depth <= kMostBytes &&
-        keys.count * depth <= kByteKeys) {
-        bytes = std::make_unique<ByteKeys>(keys, depth, scales.data(), team);
-        if (!bytes->complete()) bytes.reset();
-    }
+    if (bytes && !bytes->complete()) bytes.reset();
+    const auto first_list =
+        bytes ? std::stable_partition(tasks.begin(), tasks.end(), [&](const Task& t) { return !sieved(t); })
+              : tasks.end();
+    const std::int64_t shared = first_list - tasks.begin();
+    constexpr std::int64_t kLists = ListSearch::kQueries / (kSharing - 1);
     run_team(team, [&](int) {
-        Worker worker(queries, keys, scales.empty() ? nullptr : scales.data(), bytes.get(), depth, k);
-        for (std::int64_t at; (at = next.fetch_add(1)) < static_cast<std::int64_t>(tasks.size());) {
-            worker.run(tasks[at], candidates, order, scores, ids);
-        }
+        Worker worker(queries, keys, scales.empty() ? nullptr : scales.data(), depth, k);
+        std::int64_t at;
+        while ((at = next.fetch_add(1)) < shared) worker.run(tasks[at], candidates, order, scores, ids);
         lower(bad_query, worker.bad.query);
         lower(bad_key, worker.bad.key);
+        if (!bytes) return;
+        ListSearch search(queries, keys, scales.data(), *bytes, depth, k);
+        const std::int64_t count = static_cast<std::int64_t>(tasks.size());
+        for (; (at = shared + (at - shared) * kLists) < count; at = next.fetch_add(1)) {
+            for (std::int64_t t = at; t < std::min(at + kLists, count); ++t) {
+                const Task& task = tasks[t];
+                for (std::int64_t q = task.first; q < task.last; ++q) {
+                    // The rows of the tasks to come stand next in `order`.
+                    const std::int64_t soon = std::min<std::int64_t>(q + kQueriesAhead, order.size() - 1);
+                    const float* row = queries.data + order[soon] * queries.stride;
+                    for (std::int64_t d = 0; d < depth; d += 16) __builtin_prefetch(row + d, 0, 3);
+                    const Task& after = q + 1 < task.last || t + 1 == count ? task : tasks[t + 1];
+                    search.add(order[q], candidates.ids + candidates.indptr[task.group], length_of(task),
+                               candidates.ids + candidates.indptr[after.group], length_of(after));
+                }
+            }
+            search.finish(scores, ids);
+        }
+        lower(bad_query, search.bad_query);
     });
     return {bad_query, bad_key};
 }

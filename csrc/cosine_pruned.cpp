@@ -109,7 +109,8 @@ Pruned::Pruned(Rows keys, std::int64_t depth, const float* basis, int prefix)
                 lane[std::int64_t{d} * e.columns] = coordinates[std::int64_t{i} * prefix + d];
         }
     }
-    p.bytes = std::make_unique<ByteKeys>(keys, depth, p.scales.data(), 1);
+    p.bytes = std::make_unique<ByteKeys>(keys.count, depth);
+    p.bytes->fill(keys, p.scales.data(), 0, keys.count);
 }
 
 Pruned::~Pruned() = default;
@@ -128,7 +129,7 @@ class Searcher {
           queries_(queries),
           k_(k),
           reach_(reach_for(e_.simd)),
-          quantise_(quantise_for(e_.simd)),
+          quantise_(quantise_fine_for(e_.simd)),
           byte_dots_(byte_dots_for(e_.simd)),
           packer_(e_, parts.depth),
           best_(k, true),
@@ -137,8 +138,7 @@ class Searcher {
         full_.reserve(kGroup * p_.query_panel);
         prefix_.reserve(kGroup * p_.prefix_panel);
         unit_.resize(static_cast<std::size_t>(kGroup) * e_.rows * p_.depth);
-        narrow_.resize(p_.depth);
-        wide_.resize(static_cast<std::size_t>(kGroup) * e_.rows * p_.depth);
+        fine_.resize(static_cast<std::size_t>(kGroup) * e_.rows * fine_values(p_.depth));
         gathered_.reserve(p_.basis_panel);
     }
 
@@ -193,8 +193,7 @@ class Searcher {
             limits_[q + i] = scales[i] == 0 ? kInfinity : -kInfinity;
             float* unit = unit_.data() + (q + i) * p_.depth;
             for (std::int64_t d = 0; d < p_.depth; ++d) unit[d] = panel[d * e_.rows + i];
-            const ByteRow row = quantise_(unit, 1.0f, p_.depth, narrow_.data());
-            std::copy(narrow_.begin(), narrow_.end(), wide_.begin() + (q + i) * p_.depth);
+            const ByteRow row = quantise_(unit, p_.depth, fine_.data() + (q + i) * fine_values(p_.depth));
             steps_[q + i] = row.step;
             margins_[q + i] = p_.bytes->margin(row.error);
             const float* from = coordinates_.data() + std::int64_t{i} * p_.prefix;
@@ -286,11 +285,13 @@ class Searcher {
         for (; mask; mask &= mask - 1)
             keys[reached++] = static_cast<std::int32_t>(n + std::countr_zero(mask));
         products += reached;
-        byte_dots_(wide_.data() + q * p_.depth, p_.bytes->data(), keys, reached, p_.depth, sums);
+        byte_dots_(fine_.data() + q * fine_values(p_.depth), p_.bytes->data(), keys, reached, reached,
+                   p_.depth, sums);
         for (int i = 0; i < reached; ++i) {
             // A key whose length no float holds has no bytes.
-            const float about = static_cast<float>(sums[i]) * (steps_[q] * p_.bytes->steps()[keys[i]]);
-            if (p_.scales[keys[i]] != kSpecial && !(about + margins_[q] > limits_[q])) continue;
+            const float most =
+                p_.bytes->steps()[keys[i]] * (static_cast<float>(sums[i]) * steps_[q] + margins_[q].per_step);
+            if (p_.scales[keys[i]] != kSpecial && !(most + margins_[q].fixed > limits_[q])) continue;
             const float* row = p_.keys.data + keys[i] * p_.keys.stride;
             for (std::int64_t d = 0; d < p_.depth; d += 16) __builtin_prefetch(row + d, 0, 2);
             pending_[q * kPending + waiting_[q]] = keys[i];
@@ -336,7 +337,7 @@ class Searcher {
     Rows queries_;
     int k_;
     Reach reach_;
-    Quantise quantise_;
+    QuantiseFine quantise_;
     ByteDots byte_dots_;
     Packer packer_;
     BestK best_;
@@ -345,10 +346,10 @@ class Searcher {
     std::vector<std::int32_t> pending_;
     Buffer full_, prefix_, gathered_;
     std::vector<float> unit_;
-    std::vector<std::int8_t> narrow_;
-    std::vector<std::int16_t> wide_;
+    std::vector<std::int16_t> fine_;
     float rests_[kGroup * gemm::kMaxRows], limits_[kGroup * gemm::kMaxRows];
-    float steps_[kGroup * gemm::kMaxRows], margins_[kGroup * gemm::kMaxRows];
+    float steps_[kGroup * gemm::kMaxRows];
+    ByteKeys::Margin margins_[kGroup * gemm::kMaxRows];
     int waiting_[kGroup * gemm::kMaxRows];
     double pair_seconds_ = 0;
 };

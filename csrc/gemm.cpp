@@ -73,6 +73,11 @@ void chains(const float* a, const float* const* rows, const float* scales, int c
     }
 }
 
+void pairs(const float* const* a, const float* const* rows, const float* scales, int count,
+           std::int64_t depth, float* sums) {
+    for (int i = 0; i < count; ++i) chains(a[i], rows + i, scales + i, 1, depth, sums + i);
+}
+
 constexpr Engine kPortable = {Simd::portable,
                               kRows,
                               kColumns,
@@ -81,7 +86,8 @@ constexpr Engine kPortable = {Simd::portable,
                               above,
                               pack,
                               squares,
-                              chains};
+                              chains,
+                              pairs};
 
 }  // namespace
 

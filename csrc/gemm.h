@@ -58,6 +58,13 @@ constexpr int kSquareSums = 16;
 using Chains = void (*)(const float* a, const float* const* rows, const float* scales, int count,
                         std::int64_t depth, float* sums);
 
+// sums[i] = sum over d of a[i][d] * (rows[i][d] * scales[i]), i < count, each the chain of a tile: pairs that
+// have nothing in common.
+using Pairs = void (*)(const float* const* a, const float* const* rows, const float* scales, int count,
+                       std::int64_t depth, float* sums);
+// Pairs that are computed together by the widest engine.
+constexpr int kPairs = 16;
+
 struct Engine {
     Simd simd;
     int rows;                      // panel width of A
@@ -68,6 +75,7 @@ struct Engine {
     Pack pack;
     Squares squares;
     Chains chains;
+    Pairs pairs;
 };
 
 // The engine of an instruction set that current_simd() allows.

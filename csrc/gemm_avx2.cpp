@@ -101,7 +101,8 @@ constexpr Engine kEngine = {
     above,
     pack,
     squares,
-    chains};
+    chains,
+    pairs};
 
 }  // namespace
 

@@ -116,7 +116,8 @@ constexpr Engine kEngine = {
     above,
     pack,
     squares,
-    chains};
+    chains,
+    pairs};
 
 }  // namespace
 

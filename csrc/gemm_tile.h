@@ -183,5 +183,56 @@ void chains(const float* a, const float* const* rows, const float* scales, int c
     }
 }
 
+// kLanes pairs, both sides turned in registers.
+RADFAST_INLINE void follow_pairs(const float* const* a, const float* const* rows, const float* scales,
+                                 std::int64_t depth, float* sums) {
+    constexpr int n = Lanes::kLanes;
+    alignas(64) float turned[n * n];
+    const Lanes::Vector scale = Lanes::load(scales);
+    Lanes::Vector sum = Lanes::zero(), v[n];
+    for (std::int64_t d = 0; d < depth; d += n) {
+        const int here = depth - d < n ? static_cast<int>(depth - d) : n;
+        const auto turn = [&](const float* const* from) {
+            if (here == n) {
+#pragma GCC unroll 16
+                for (int i = 0; i < n; ++i) v[i] = Lanes::load(from[i] + d);
+            } else {
+                for (int i = 0; i < n; ++i) v[i] = Lanes::load_some(from[i] + d, here);
+            }
+            Lanes::transpose(v);
+        };
+        turn(a);
+#pragma GCC unroll 16
+        for (int i = 0; i < n; ++i) Lanes::store(turned + i * n, v[i]);
+        turn(rows);
+        if (here == n) {
+#pragma GCC unroll 16
+            for (int i = 0; i < n; ++i)
+                sum = Lanes::multiply_add(Lanes::load(turned + i * n), Lanes::multiply(v[i], scale), sum);
+        } else {
+            for (int i = 0; i < here; ++i)
+                sum = Lanes::multiply_add(Lanes::load(turned + i * n), Lanes::multiply(v[i], scale), sum);
+        }
+    }
+    Lanes::store(sums, sum);
+}
+
+void pairs(const float* const* a, const float* const* rows, const float* scales, int count,
+           std::int64_t depth, float* sums) {
+    constexpr int n = Lanes::kLanes;
+    for (int at = 0; at < count; at += n) {
+        const float *left[n], *right[n];
+        float factors[n], found[n];
+        const int here = count - at < n ? count - at : n;
+        for (int i = 0; i < n; ++i) {
+            left[i] = a[at + (i < here ? i : 0)];
+            right[i] = rows[at + (i < here ? i : 0)];
+            factors[i] = i < here ? scales[at + i] : 0.0f;
+        }
+        follow_pairs(left, right, factors, depth, found);
+        for (int i = 0; i < here; ++i) sums[at + i] = found[i];
+    }
+}
+
 }  // namespace
 }  // namespace radfast::gemm

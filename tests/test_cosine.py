@@ -318,15 +318,15 @@ def test_halves_refuse_other_widths() -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 15, 16, 17, 33, 64, 130])
-@pytest.mark.parametrize("per_list", [9, 17, 40])
+@pytest.mark.parametrize("per_list", [9, 17, 40, 130])
 def test_single_lists_over_bytes_give_the_dense_bits(simd: str, depth: int, per_list: int) -> None:
-    # A list of its own for every query, keys read often: bytes first, then chains of 1 to 32 rows.
+    # A list of its own for every query, keys read often: bytes first, then pairs; most ids twice.
     rng = np.random.default_rng(depth)
     queries, keys = draw((120, depth), 3), draw((50, depth), 4)
     lists = rng.integers(0, 50, (120, per_list), dtype=np.int32)
     candidates = (np.arange(121) * per_list, lists.ravel(), np.arange(120, dtype=np.int32))
     dense, order = rf.cosine_topk(queries, keys, 50)
-    for k in (1, 2, 10):
+    for k in (1, 2, 10, 32):
         scores, ids = rf.cosine_topk(queries, keys, k, candidates=candidates)
         for q in range(120):
             there = np.isin(order[q], lists[q])

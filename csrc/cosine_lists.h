@@ -1,0 +1,81 @@
+// Queries with a list of keys of their own, by the bytes of the keys (cosine_bytes.h).
+//
+// Per query: products of bytes with the whole list, the k-th best of what the scores are at least, and the
+// keys whose score may be above it. These few are scored whole, as many pairs together as the engine takes,
+// of whichever queries, a query later than they were found: until then their rows have come from memory.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "cosine.h"
+#include "cosine_bytes.h"
+#include "cosine_parts.h"
+
+namespace radfast::cosine {
+
+// A list of keys seen through their bytes.
+struct Seen {
+    const std::int32_t *sums, *ids;
+    const float* steps;  // of all keys
+    std::int64_t count;
+    float step;  // of the query
+};
+struct SieveRoom {
+    float *at_least, *at_most, *high;
+    std::int32_t* kept;
+};
+// Keeps the keys that may be among the k best and returns their number; -1 where equal values leave open
+// whether the best are `different` keys, which the caller may know.
+using Sieve = std::int64_t (*)(const Seen& seen, const ByteKeys::Margin& margin, Floor floor, int k,
+                               bool different, const SieveRoom& room);
+using Order = bool (*)(std::uint64_t* items, int count, int k, float* scores, std::int32_t* ids);
+
+class ListSearch {
+  public:
+    static constexpr std::int64_t kQueries = 64;  // most queries between two calls of finish()
+
+    // bytes: complete; scales: of all keys.
+    ListSearch(Rows queries, Rows keys, const float* scales, const ByteKeys& bytes, std::int64_t depth,
+               int k);
+
+    // Searches a list of at least k entries; `next` is the list that follows (one of no entries if none
+    // does).
+    void add(std::int64_t query, const std::int32_t* list, std::int64_t length, const std::int32_t* next,
+             std::int64_t next_length);
+    // Writes what was found, rows of k.
+    void finish(float* scores, std::int32_t* ids);
+
+    std::int64_t bad_query = BadRows::kNone;
+
+  private:
+    void score(std::size_t until);
+    void write(float* scores, std::int32_t* ids);
+
+    Rows queries_, keys_;
+    const float* scales_;
+    const ByteKeys& bytes_;
+    std::int64_t depth_;
+    int k_;
+    const gemm::Engine& engine_;
+    QuantiseFine quantise_;
+    ByteDots byte_dots_;
+    Floor floor_;
+    Sieve sieve_;
+    Order order_;
+    Packer packer_;
+    Buffer units_;  // of the queries since finish()
+    std::vector<std::int64_t> rows_;
+    std::vector<std::size_t> ends_;  // of their pairs
+    // Pairs to be scored: unit query, key.
+    std::vector<const float*> unit_of_;
+    std::vector<std::int32_t> key_of_;
+    std::vector<float> score_of_;
+    std::size_t scored_ = 0;
+    std::vector<std::int16_t> fine_;
+    std::vector<std::int32_t> list_, sums_, kept_;
+    std::vector<float> at_least_, at_most_, high_;
+    std::vector<std::uint64_t> items_;
+};
+
+}  // namespace radfast::cosine
