@@ -31,13 +31,10 @@ class Case:
         ``peer(state) -> result`` of the same work; an ImportError means the peer is not installed.
     products : callable, optional
         ``products(state) -> float``: multiply-adds of one call by the plain formula; the comparison gives
-        them as a share of what the processor can do on `threads` threads. A method that needs fewer products
-        than the formula may reach more than 1.
+        them as a share of what the processor can do on `threads` threads, measured right before and after
+        each call. A method that needs fewer products than the formula may reach more than 1.
     threads : int
         Threads the work runs on.
-    limit : callable, optional
-        ``limit(state) -> float``: units per second that the processor allows at most, measured right
-        before and after each call of ours.
     """
 
     name: str
@@ -50,4 +47,3 @@ class Case:
     peers: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     products: Callable[[Any], float] | None = None
     threads: int = 1
-    limit: Callable[[Any], float] | None = None

@@ -18,13 +18,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.case import Case
 from bench.cases import CASES
 from radfast import _core
 
@@ -75,31 +75,33 @@ def compare_peer(name: str, peer: str, rounds: int) -> dict[str, Any]:
     state = case.set_up(**case.sizes)
     case.check(state, case.work(state))
     work = case.count(state)
-    shares: list[float] = []
+    products = case.products(state) if case.products else 0.0
+    shares: dict[str, list[float]] = {"share_of_peak": [], "share_of_peak_other": []}
+
+    def rested(share: str, call: Callable[[], float]) -> Callable[[], float]:
+        def turn() -> float:
+            time.sleep(_REST)
+            # The clock of a processor wanders: its peak is taken right before and after.
+            before = _measure_peak(case.threads) if products else 0.0
+            seconds = call()
+            if before:
+                peak = (before + _measure_peak(case.threads)) / 2
+                shares[share].append(products / seconds / peak)
+            return seconds
+
+        return turn
 
     def ours() -> float:
-        time.sleep(_REST)
-        # The clock of a processor wanders: its limit is taken right before and after.
-        limits = [case.limit(state)] if case.limit else []
         start = time.perf_counter()
         case.work(state)
-        seconds = time.perf_counter() - start
-        if case.limit:
-            limits.append(case.limit(state))
-            shares.append(work / seconds / float(np.mean(limits)))
-        return seconds
-
-    def other() -> float:
-        time.sleep(_REST)
-        return side.time()
+        return time.perf_counter() - start
 
     with closing(_Side(_ROOT)) as side:
         missing = side.ask(case=name, peer=peer).get("missing")
         if missing:
             raise ModuleNotFoundError(name=missing)
-        result = take_turns(ours, other, rounds)
-    if shares:
-        result["share_of_limit"] = float(np.median(shares))
+        turns = rested("share_of_peak", ours), rested("share_of_peak_other", side.time)
+        result = take_turns(*turns, rounds)
     return {
         "case": name,
         "peer": peer,
@@ -107,19 +109,15 @@ def compare_peer(name: str, peer: str, rounds: int) -> dict[str, Any]:
         "unit": case.unit,
         "per_second": work / result["seconds"],
         "per_second_other": work / result["seconds_other"],
-        **_share_peak(case, state, result),
+        **{share: float(np.median(values)) for share, values in shares.items() if values},
         **result,
     }
 
 
-def _share_peak(case: Case, state: Any, result: dict[str, Any]) -> dict[str, float]:
-    """Return the share of the processor's multiply-adds that ours and the other's calls come to."""
-    peak = case.threads * _core.fma_peak(0.2)
-    if case.products is None or not peak:
-        return {}
-    products = case.products(state)
-    times = {"share_of_peak": "seconds", "share_of_peak_other": "seconds_other"}
-    return {name: products / result[key] / peak for name, key in times.items()}
+def _measure_peak(threads: int) -> float:
+    """Return the multiply-adds per second that `threads` threads make on registers alone; 0 without SIMD."""
+    with ThreadPoolExecutor(threads) as team:
+        return sum(team.map(_core.fma_peak, [0.1] * threads))
 
 
 class _Side:
@@ -196,7 +194,7 @@ def compare_revisions(revision: str, names: list[str], rounds: int) -> list[dict
 
 def _line(name: str, what: str, result: dict[str, Any]) -> str:
     band = f"A/A {result['low']:.3f} to {result['high']:.3f}, {result['pairs']} pairs"
-    share = f", {result['share_of_limit']:.3f} of the limit" if "share_of_limit" in result else ""
+    share = f", {result['share_of_peak']:.3f} of the peak" if "share_of_peak" in result else ""
     return f"{name:<24} {what}: time ratio {result['ratio']:.3f} ({band}) {result['verdict']}{share}"
 
 
