@@ -3,9 +3,9 @@
 Each round trains tomotopy once and then ours (method ``auto``) with 30, 40, 50, ... sweeps, until a run
 ends at tomotopy's perplexity or below; the figure is the ratio of the CPU time of those two trainings, and
 the median over rounds, which differ in seed. CPU time runs from the tokens in memory to the trained counts,
-which are tomotopy's last sample, and of ours the mean over the last third of the sweeps, as `LDA` with
-``sample_every=1`` and ``burn_in`` at two thirds makes it; the ratio of ours by its last sample alone stands
-beside it. After that one run of ours of `FINAL` sweeps tells what it comes to in the end.
+which are tomotopy's last sample; ours is an `LDA` with ``sample_every=1`` and ``burn_in`` at two thirds, so
+the mean over the last third of the sweeps, and all that `fit` does is counted. The ratio of ours by its last
+sample alone stands beside it. After that one run of ours of `FINAL` sweeps tells what it comes to in the end.
 Perplexity is document completion, computed by the same function for both from their counts of words in
 topics: half of each held-out document gives its shares (`gibbs.fold_in`), the other half is predicted.
 
@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from bench.compare import write_result
 from radfast.kernels import gibbs
+from radfast.topics import LDA, Documents
 
 ETA = 0.01
 SWEEPS = (30, 40, 50, 60, 80, 100, 125, 160, 200, 250, 320, 400, 500, 640, 800, 1000)
@@ -190,20 +191,18 @@ def train_peer(case: Quality, corpus: Split, seed: int) -> tuple[float, float]:
 
 
 def train_ours(
-    case: Quality, corpus: Split, seed: int, n_sweeps: int, *, averaged: bool = True
+    case: Quality, corpus: Split, seed: int, n_sweeps: int, *, averaged: bool = True, threads: int = 1
 ) -> tuple[float, float]:
     """CPU seconds and perplexity of a run of `n_sweeps`, by the mean of its last third or its last one."""
     indptr, rows, n_words, _ = corpus
+    documents = Documents(indptr, rows, n_words)
     start = time.process_time()
-    state = gibbs.start(indptr, rows, case.n_topics, n_rows=n_words, alpha=case.alpha, eta=ETA, seed=seed)
-    last = n_sweeps // AVERAGED if averaged else 0
-    gibbs.sample(state, n_sweeps - last, planned=n_sweeps, backend="cpu", threads=1)
-    counts = state.word_topic
-    if averaged:
-        counts = np.zeros_like(counts)
-        gibbs.sample(state, last, planned=n_sweeps, backend="cpu", threads=1, sums=counts)
+    model = LDA(
+        case.n_topics, case.alpha, ETA, n_sweeps, "cpu", threads, random_state=seed, evaluate_every=0,
+        burn_in=n_sweeps - n_sweeps // AVERAGED, sample_every=int(averaged),
+    ).fit(documents)  # fmt: skip
     seconds = time.process_time() - start
-    return seconds, perplexity(counts[:, : case.n_topics] / max(last, 1), case, corpus)
+    return seconds, perplexity(model.word_topic_ / model.n_samples_, case, corpus)
 
 
 def reach(case: Quality, corpus: Split, seed: int, goal: float, *, averaged: bool) -> list[dict[str, Any]]:

@@ -223,7 +223,10 @@ def test_log_predictive_is_the_formula():
         np.log(phi[rows[a:b]].astype(np.float64) @ theta[d]).sum()
         for d, (a, b) in enumerate(pairwise(indptr))
     ]
-    np.testing.assert_allclose(gibbs.log_predictive(indptr, rows, theta, phi), wanted, rtol=1e-12)
+    alone = gibbs.log_predictive(indptr, rows, theta, phi, threads=1)
+    np.testing.assert_allclose(alone, wanted, rtol=1e-12)
+    for threads in (2, 3, 8):
+        np.testing.assert_array_equal(gibbs.log_predictive(indptr, rows, theta, phi, threads=threads), alone)
 
 
 @pytest.mark.parametrize("method", ["dense", "exact", "mh", "sparse"])

@@ -10,13 +10,13 @@ import scipy.sparse as sp
 from lda_corpus import K, as_corpus, planted, small
 from sklearn.base import clone
 from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
-from sklearn.utils import get_tags
+from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.estimator_checks import check_estimator
 
 from radfast.errors import InputError
-from radfast.text import Tokenizer
+from radfast.text import Corpus, Tokenizer
 from radfast.topics import LDA, TopicHierarchy
 
 
@@ -87,6 +87,24 @@ def test_grid_search_takes_the_planted_number(tmp_path):
     assert search.best_params_["n_topics"] == 5
     search.best_estimator_.save(tmp_path / "m.safetensors")
     assert LDA.load(tmp_path / "m.safetensors").n_topics == 5
+
+
+def test_scikit_learn_cuts_a_corpus():
+    counts, _ = planted(n_documents=60)
+    documents = as_corpus(counts)
+    corpus = Corpus(documents.indptr, documents.tokens, documents.vocabulary)
+    for rows in ([3, 0, 59], np.array([5]), slice(2, 9, 3), np.arange(60) % 7 == 0):
+        part = _safe_indexing(corpus, rows)
+        assert isinstance(part, Corpus)
+        wanted = counts[rows] if isinstance(rows, slice) else counts[np.asarray(rows)]
+        np.testing.assert_array_equal(part.to_csr().toarray(), wanted.toarray())
+    train, test = train_test_split(corpus, test_size=0.25, random_state=0)
+    assert (len(train), len(test)) == (45, 15)
+    scores = cross_val_score(small(n_sweeps=10), corpus, cv=3)
+    np.testing.assert_array_equal(scores, cross_val_score(small(n_sweeps=10), counts, cv=3))
+    search = GridSearchCV(small(n_sweeps=10), {"n_topics": [2, 5]}, cv=2).fit(corpus)
+    assert search.best_params_["n_topics"] == 5
+    assert search.best_estimator_.vocabulary_ == tuple(corpus.vocabulary)
 
 
 def test_names_of_columns_are_the_words():

@@ -108,6 +108,11 @@ class Corpus:
         for document in range(len(self)):
             yield self.tokens[self.indptr[document] : self.indptr[document + 1]]
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(D, V): by this scikit-learn takes documents out with `__getitem__`, and not one by one."""
+        return len(self), len(self.vocabulary)
+
     def __getitem__(self, documents: Any) -> Corpus:
         """Return the documents of a slice, an index array or a boolean mask, in that order, as a Corpus."""
         return self.select(np.arange(len(self))[documents])

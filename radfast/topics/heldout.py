@@ -77,7 +77,7 @@ def complete(
     observed, held = halves
     phi = components.T
     theta = gibbs.fold_in(observed.indptr, observed.tokens, phi, alpha, threads=threads)
-    return gibbs.log_predictive(held.indptr, held.tokens, theta, np.ascontiguousarray(phi))
+    return gibbs.log_predictive(held.indptr, held.tokens, theta, phi, threads=threads)
 
 
 def estimate_whole(

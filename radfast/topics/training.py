@@ -23,8 +23,6 @@ from radfast.types import Progress, no_progress
 #: ``callback(sweep, log_likelihood)``; returning True ends the training.
 Callback = Callable[[int, float], bool | None]
 _INT32 = 2**31 - 1
-#: Tokens from which method "auto" starts on a part of the documents; a smaller corpus costs little as it is.
-STAGED_TOKENS = 200_000
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ class Training:
             self._table = np.zeros_like(chain.word_topic)
         # The stages need to know the length of the run, which an early stop leaves open.
         staged = schedule.method == "auto" and schedule.tolerance == 0 and len(chain.totals) == 1
-        self._planned = schedule.n_sweeps if staged and len(chain.rows) >= STAGED_TOKENS else 0
+        self._planned = schedule.n_sweeps if staged else 0
         self._whole = gibbs.first_whole_sweep(chain, self._planned)
         if checkpoint is not None and checkpoint.state is not None:
             self._restore(checkpoint.state)

@@ -1,6 +1,7 @@
 // The samplers on random corpora: counts that are those of the topics, and the same topics at any number of
-// threads and on every instruction set.
+// threads and on every instruction set. Fold-in: shares that sum to 1, and the same bits likewise.
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <numeric>
@@ -9,6 +10,7 @@
 
 #include "cpu.h"
 #include "gibbs.h"
+#include "gibbs_fold.h"
 
 using namespace radfast;
 
@@ -97,6 +99,46 @@ std::vector<uint16_t> run(const Words& words, int32_t n_topics, bool even, Metho
     return topics;
 }
 
+// Tables of topics in both orders of memory; `broken` makes one row that stands in a document sum to 0.
+std::vector<float> fold(const Words& words, int32_t n_topics, bool by_topic, bool broken, int threads) {
+    const int32_t n_rows = static_cast<int32_t>(words.row_group.size());
+    std::mt19937 random(9);
+    std::vector<float> phi(static_cast<size_t>(n_rows) * n_topics);
+    const int64_t row_step = by_topic ? 1 : n_topics, topic_step = by_topic ? n_rows : 1;
+    for (int32_t w = 0; w < n_rows; ++w) {
+        for (int32_t k = 0; k < n_topics; ++k) {
+            const float rare = static_cast<float>(random() % 1000 + 1) * 1e-6f;
+            phi[w * row_step + k * topic_step] = random() % 16 == 0 ? 100 * rare : rare;
+        }
+    }
+    const int32_t bad = words.rows.back();
+    for (int32_t k = 0; broken && k < n_topics; ++k) phi[bad * row_step + k * topic_step] = 0;
+    std::vector<double> alpha(n_topics);
+    std::iota(alpha.begin(), alpha.end(), 0.01);
+    const int64_t n_documents = static_cast<int64_t>(words.indptr.size()) - 1;
+    std::vector<float> theta(n_documents * n_topics);
+    const gibbs::FoldIn job{words.indptr.data(),
+                            words.rows.data(),
+                            n_documents,
+                            phi.data(),
+                            row_step,
+                            topic_step,
+                            n_rows,
+                            n_topics,
+                            alpha.data(),
+                            20,
+                            1e-3,
+                            theta.data()};
+    expect(gibbs::fold_in(job, threads) == (broken ? bad : -1), "fold-in names another row");
+    for (int64_t d = 0; d < n_documents && !broken; ++d) {
+        const float* shares = theta.data() + d * n_topics;
+        expect(std::fabs(std::accumulate(shares, shares + n_topics, 0.0) - 1) < 1e-4,
+               "shares of a document do not sum to 1");
+        expect(*std::min_element(shares, shares + n_topics) > 0, "a share is not above 0");
+    }
+    return theta;
+}
+
 }  // namespace
 
 int main() {
@@ -115,6 +157,21 @@ int main() {
                         expect(run(words, n_topics, even, method, threads) == wanted,
                                "other topics on other threads or instructions");
                     }
+                }
+            }
+        }
+    }
+    for (const int32_t n_topics : {1, 5, 33, 80, 300}) {
+        lower_simd(Simd::portable);
+        const std::vector<float> wanted = fold(words, n_topics, false, false, 1);
+        for (const Simd simd : {Simd::portable, Simd::avx2, Simd::avx512}) {
+            if (simd > widest) continue;
+            lower_simd(simd);
+            for (const int threads : {1, 2, 8}) {
+                for (const bool by_topic : {false, true}) {
+                    expect(fold(words, n_topics, by_topic, false, threads) == wanted,
+                           "other shares on other threads, instructions or order of memory");
+                    fold(words, n_topics, by_topic, true, threads);
                 }
             }
         }

@@ -308,9 +308,30 @@ def fold_in(
 
 
 def log_predictive(
-    indptr: ArrayLike, rows: ArrayLike, theta: NDArray[np.float32], phi: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Return sum_i log sum_k theta[d, k] phi[rows[i], k] per document, float64 (D,), in nats."""
+    indptr: ArrayLike, rows: ArrayLike, theta: NDArray[np.float32], phi: NDArray[np.float32], *,
+    threads: int = 0,
+) -> NDArray[np.float64]:  # fmt: skip
+    """Return sum_i log sum_k theta[d, k] phi[rows[i], k] per document, in nats.
+
+    Parameters
+    ----------
+    indptr : array_like of int64, shape (D+1,)
+    rows : array_like of int32, shape (T,)
+    theta : float32, shape (D, K)
+    phi : float32, shape (R, K)
+    threads : int
+        0 takes all cores; the result does not depend on it.
+
+    Returns
+    -------
+    float64, shape (D,)
+        0 for an empty document.
+
+    Raises
+    ------
+    UsageError
+        If a shape or an id is out of its range.
+    """
     bounds = np.ascontiguousarray(indptr, dtype=np.int64)
     ids = np.ascontiguousarray(rows, dtype=np.int32)
     _check_corpus("log_predictive", bounds, ids, len(phi))
@@ -318,7 +339,7 @@ def log_predictive(
         raise UsageError(
             f"[log_predictive] theta must have shape {(len(bounds) - 1, phi.shape[1])}, is {theta.shape}"
         )
-    return inference.log_predictive(bounds, ids, theta, phi)
+    return inference.log_predictive(bounds, ids, theta, phi, threads=count_threads(threads))
 
 
 def _check_corpus(function: str, indptr: NDArray[np.int64], rows: NDArray[np.int32], n_rows: int) -> None:

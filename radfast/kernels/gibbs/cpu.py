@@ -15,36 +15,22 @@ from numpy.typing import NDArray
 import radfast._core as _core
 from radfast.kernels.gibbs.schedule import count as count  # `start` and cuda.py take it from here
 from radfast.kernels.gibbs.schedule import recount, run_stages
+from radfast.kernels.gibbs.streams import STEP, mix, stream
 from radfast.kernels.gibbs.team import compiled, spread_alpha
 
 if TYPE_CHECKING:
     from radfast.kernels.gibbs import Chain
 
 _NO_SUMS = np.empty((0, 0), np.int32)
-_STEP = np.uint64(0x9E3779B97F4A7C15)
-
-
-@compiled
-def _mix(x: Any) -> Any:
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-@compiled
-def _stream(seed: Any, sweep: int, unit: int) -> Any:
-    key = _mix(seed + _STEP)
-    key = _mix(key + np.uint64(sweep + 1) * _STEP)
-    return _mix(key + np.uint64(unit + 1) * _STEP)
 
 
 @compiled
 def _draw_topics(indptr: Any, n_topics: int, seed: Any, topics: Any) -> None:
     # Sweep 2**62 is never reached: a stream of its own for the start.
     for d in range(len(indptr) - 1):
-        key = _stream(seed, 1 << 62, d)
+        key = stream(seed, 1 << 62, d)
         for i in range(indptr[d], indptr[d + 1]):
-            bits = _mix(key + np.uint64(i - indptr[d] + 1) * _STEP) >> np.uint64(32)
+            bits = mix(key + np.uint64(i - indptr[d] + 1) * STEP) >> np.uint64(32)
             topics[i] = (bits * np.uint64(n_topics)) >> np.uint64(32)
 
 
@@ -66,7 +52,7 @@ def _exact_sweep(
         n_d[:] = 0
         for i in range(begin, end):
             n_d[topics[i]] += 1
-        key = _stream(seed, sweep, d)
+        key = stream(seed, sweep, d)
         for i in range(begin, end):
             n_w = word_topic[rows[i]]
             old = topics[i]
@@ -77,7 +63,7 @@ def _exact_sweep(
             for k in range(n_topics):
                 total += (n_d[k] + alpha[k]) * (n_w[k] + eta) / (n_k[k] + smoothing)
                 cumulated[k] = total
-            bits = _mix(key + np.uint64(i - begin + 1) * _STEP) >> np.uint64(11)
+            bits = mix(key + np.uint64(i - begin + 1) * STEP) >> np.uint64(11)
             goal = np.float64(bits) * 2.0**-53 * total
             new = 0
             while new < n_topics - 1 and cumulated[new] <= goal:

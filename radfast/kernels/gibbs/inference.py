@@ -100,8 +100,10 @@ def fold_in(
 
 
 @compiled
-def _log_predictive(indptr: Any, rows: Any, theta: Any, phi: Any, out: Any) -> None:
-    for d in range(len(indptr) - 1):
+def _log_predictive(
+    indptr: Any, rows: Any, theta: Any, phi: Any, first: int, last: int, out: Any
+) -> None:
+    for d in range(first, last):
         share = theta[d]
         value = 0.0
         for i in range(indptr[d], indptr[d + 1]):
@@ -114,9 +116,18 @@ def _log_predictive(indptr: Any, rows: Any, theta: Any, phi: Any, out: Any) -> N
 
 
 def log_predictive(
-    indptr: NDArray[np.int64], rows: NDArray[np.int32], theta: NDArray[np.float32], phi: NDArray[np.float32]
-) -> NDArray[np.float64]:
+    indptr: NDArray[np.int64], rows: NDArray[np.int32], theta: NDArray[np.float32], phi: NDArray[np.float32],
+    *, threads: int,
+) -> NDArray[np.float64]:  # fmt: skip
     """Return the log probability of each document's tokens, float64 (D,)."""
     out = np.zeros(len(indptr) - 1)
-    _log_predictive(indptr, rows, np.ascontiguousarray(theta), np.ascontiguousarray(phi), out)
+    shares, words = np.ascontiguousarray(theta), np.ascontiguousarray(phi)
+    with Team(threads) as team:
+        team.run(
+            _log_predictive,
+            [
+                (indptr, rows, shares, words, low, high, out)
+                for low, high in cut_documents(indptr, 0, len(out), threads)
+            ],
+        )
     return out

@@ -19,10 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radfast.device import count_threads
-from radfast.kernels.gibbs.cpu import _mix, _stream
+from radfast.kernels.gibbs.streams import STEP, mix, stream
 from radfast.kernels.gibbs.team import LANES, Team, compiled, cut_documents
-
-_STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
 @compiled
@@ -80,7 +78,7 @@ def _left_to_right(
         begin, size = indptr[d], indptr[d + 1] - indptr[d]
         p[:size] = 0.0
         for particle in range(n_particles):
-            key = _stream(seed, particle, d)
+            key = stream(seed, particle, d)
             counts[:] = 0
             for n in range(size):
                 for i in range(n + 1):
@@ -89,8 +87,8 @@ def _left_to_right(
                     total = _weigh(counts, alpha, phi[rows[begin + i]], weight, lane)
                     if i == n:
                         p[n] += np.float64(total) / (n + alpha_sum)
-                    key += _STEP
-                    bits = _mix(key) >> np.uint64(40)
+                    key += STEP
+                    bits = mix(key) >> np.uint64(40)
                     topics[i] = _draw(weight, lane, np.float32(bits) * np.float32(2.0**-24) * total)
                     counts[topics[i]] += one
         value = 0.0
