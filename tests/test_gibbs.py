@@ -13,7 +13,7 @@ import pytest
 import radfast._core as _core
 from radfast.errors import UsageError
 from radfast.kernels import gibbs
-from radfast.kernels.gibbs import reference
+from radfast.kernels.gibbs import reference, schedule
 
 ALPHA, ETA = 0.3, 0.5
 # Three documents, one of them empty; word 1 stands twice in a document and in both.
@@ -139,7 +139,8 @@ def test_same_bits_at_any_number_of_threads_and_when_resumed(method, mean):
 
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("method", ["dense", "exact", "mh", "sparse", "auto"])
-def test_sums_are_the_counts_after_every_sweep(method, threads):
+def test_sums_are_the_counts_after_every_sweep(method, threads, monkeypatch):
+    monkeypatch.setattr(schedule, "LEAST_TOKENS", 1)
     indptr, rows, n_words = random_corpus(n_documents=400, mean=20)
     common = {"n_rows": n_words, "alpha": 0.05, "eta": 0.01, "seed": 3}
     planned = {"method": method, "planned": 60, "threads": threads}
@@ -240,10 +241,12 @@ def test_no_documents_no_tokens_one_word(method):
         np.testing.assert_allclose(theta, np.full((len(indptr) - 1, 3), 1 / 3), rtol=1e-5)
 
 
-@pytest.mark.parametrize(("n_topics", "n_documents"), [(3, 400), (130, 4000)])
-def test_a_planned_run_has_the_same_bits_in_parts_and_on_threads(n_topics, n_documents):
-    # Both have all stages: a growing start, and at 130 topics polish at the end.
-    indptr, rows, n_words = random_corpus(n_documents=n_documents, mean=20)
+def test_a_planned_run_has_the_same_bits_in_parts_and_on_threads(monkeypatch):
+    n_topics = 3
+    indptr, rows, n_words = random_corpus(n_documents=400, mean=20)
+    short = gibbs.start(indptr, rows, n_topics, n_rows=n_words, alpha=0.05, eta=0.01)
+    assert gibbs.first_whole_sweep(short, 60) == 0, "a small corpus is taken whole"
+    monkeypatch.setattr(schedule, "LEAST_TOKENS", 1)
     common = {"n_rows": n_words, "alpha": 0.05, "eta": 0.01, "seed": 3}
     whole = gibbs.first_whole_sweep(gibbs.start(indptr, rows, n_topics, **common), 60)
     assert 0 < whole < 60
@@ -263,7 +266,18 @@ def test_a_planned_run_has_the_same_bits_in_parts_and_on_threads(n_topics, n_doc
     assert plain.topics.tobytes() != runs[0]
 
 
-def test_documents_join_where_their_words_are():
+def test_a_run_of_many_topics_is_mh_from_its_first_sweep(monkeypatch):
+    monkeypatch.setattr(schedule, "LEAST_TOKENS", 1)
+    indptr, rows, n_words = random_corpus(n_documents=4000, mean=20)
+    chains = [gibbs.start(indptr, rows, 130, n_rows=n_words, alpha=0.05, eta=0.01, seed=3) for _ in range(2)]
+    assert gibbs.first_whole_sweep(chains[0], 60) == 0
+    gibbs.sample(chains[0], 25, planned=25, backend="cpu")
+    gibbs.sample(chains[1], 25, method="mh", backend="cpu")
+    assert chains[0].topics.tobytes() == chains[1].topics.tobytes()
+
+
+def test_documents_join_where_their_words_are(monkeypatch):
+    monkeypatch.setattr(schedule, "LEAST_TOKENS", 1)
     # Two kinds of documents over words of their own: one that joins must find the topics of its kind.
     kind = np.arange(3200) % 2
     rows = (kind[:, None] * 10 + np.random.default_rng(0).integers(0, 10, (3200, 8))).astype(np.int32)

@@ -16,6 +16,7 @@ from scipy.special import gammaln
 import radfast
 from radfast.errors import InputError, UsageError
 from radfast.kernels import gibbs
+from radfast.kernels.gibbs import schedule
 from radfast.topics import LDA, match_topics
 from radfast.topics.prior import estimate_alpha
 
@@ -113,7 +114,8 @@ def test_a_resumed_run_is_its_twin(tmp_path, changes):
     assert bits(again) == bits(whole)
 
 
-def test_a_run_of_known_length_starts_on_a_part_of_the_corpus(tmp_path):
+def test_a_run_of_known_length_starts_on_a_part_of_the_corpus(tmp_path, monkeypatch):
+    monkeypatch.setattr(schedule, "LEAST_TOKENS", 1)
     counts, _ = planted(n_documents=400)
     settings = {"n_sweeps": 40, "optimize_alpha": "asymmetric", "burn_in": 0, "sample_every": 5}
     documents = as_corpus(counts)
@@ -129,7 +131,8 @@ def test_a_run_of_known_length_starts_on_a_part_of_the_corpus(tmp_path):
     assert staged.log_likelihood_[0] < plain.log_likelihood_[0]
 
 
-def test_a_model_is_what_the_kernel_gives_for_the_length_of_its_run():
+def test_a_model_is_what_the_kernel_gives_for_the_length_of_its_run(monkeypatch):
+    monkeypatch.setattr(schedule, "LEAST_TOKENS", 1)
     counts, _ = planted(n_documents=400)
     documents = as_corpus(counts)
     model = small(n_sweeps=40, sample_every=1, burn_in=30, evaluate_every=7).fit(documents)

@@ -38,10 +38,9 @@ Methods
            is removed exactly; words and documents of up to 8 tokens are sampled token after token, of longer
            ones, and of the totals, the counts are those at the start (delayed counts). float32, up to 2^32 -
            1 tokens. Not the exact chain either, and bounded by the same tests.
-``auto``   ``dense`` up to K = 128, ``mh`` above. Where `sample` is told the length of the whole run, the run
-           starts on a growing part of the documents, if that has tokens enough for K topics, and a run of
-           ``mh`` ends in dense or sparse sweeps (one of fifty): schedule.py says when. docs/lda.md has what
-           each choice costs and gains.
+``auto``   ``dense`` up to K = 128, ``mh`` above. Where `sample` is told the length of the whole run, a run of
+           ``dense`` starts on a growing part of the documents, if there are tokens enough: schedule.py says
+           when. docs/lda.md has what each choice costs and gains.
 """
 
 from __future__ import annotations
@@ -202,7 +201,7 @@ def sample(
     planned : int
         For ``auto`` on the CPU: sweeps of the whole run, of which this call may be a part; the same in all
         calls of a run. Until `first_whole_sweep` some documents keep the topics that `start` drew, which the
-        counts and the likelihood show. 0 has neither start nor polish.
+        counts and the likelihood show. 0 has no such start.
     backend : {"auto", "cpu", "cuda"}
         "cuda" has the method ``mh``, which is what ``auto`` means there; "auto" takes it where there is a GPU
         and ``mh`` is asked for, by name or by K. The topics are the same bits on both.

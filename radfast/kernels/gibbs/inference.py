@@ -100,9 +100,7 @@ def fold_in(
 
 
 @compiled
-def _log_predictive(
-    indptr: Any, rows: Any, theta: Any, phi: Any, first: int, last: int, out: Any
-) -> None:
+def _log_predictive(indptr: Any, rows: Any, theta: Any, phi: Any, first: int, last: int, out: Any) -> None:
     for d in range(first, last):
         share = theta[d]
         value = 0.0

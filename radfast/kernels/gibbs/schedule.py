@@ -3,8 +3,8 @@
 A chain begins far from its posterior, and the sweeps that bring it near cost as much as those that count
 later. On a part of the documents they are cheap, and documents that join find topics in good shape: each of
 their tokens draws its first topic given all tokens that are in (a dense sweep in which nothing is taken out).
-The documents that are in are the first of a permutation that the seed fixes. A run of ``mh`` ends in a
-few dense or sparse sweeps (polish): a draw from all topics reaches what few proposals miss.
+The documents that are in are the first of a permutation that the seed fixes. That is for dense sweeps alone:
+with ``mh``, above 128 topics, runs of the same CPU time came out better without it (docs/lda.md).
 
 What happens in a sweep follows from its number, from the sweeps of the whole run and from the corpus; nothing
 is kept between two calls but the topics (those of documents yet to join stay as `start` drew them), so that a
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 #: Up to this many topics the sweeps are dense.
 MOST_DENSE_TOPICS = 128
-#: The start: parts of the documents, one stage each.
-START = {"dense": (1 / 16, 1 / 8, 1 / 4, 1 / 2), "mh": (1 / 4, 1 / 2)}
+#: The start of a dense run: parts of the documents, one stage each.
+START = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 STAGE_SHARE, MOST_STAGE_SWEEPS = 0.15, 20  # of the run, in sweeps
-LEAST_SWEEPS = 20  # shorter runs have neither start nor polish
-LEAST_TOKENS_PER_TOPIC = {"dense": 150, "mh": 50}  # of a stage: fewer make no topics worth joining
-POLISH = 50  # of so many sweeps one is polish
-MOST_DENSE_POLISH = 2048  # topics; above, sparse sweeps cost less
+LEAST_SWEEPS = 20  # shorter runs have no start
+#: Of the corpus. A part of few documents can lead to a poor mode: on 6000 tokens 4 seeds of 20, else 1.
+LEAST_TOKENS = 200_000
+LEAST_TOKENS_PER_TOPIC = 150  # of a stage: fewer make no topics worth joining
 
 
 @dataclass
@@ -49,24 +49,17 @@ class Stage:
 
 def plan_stages(chain: Chain, planned: int) -> Iterator[Stage]:
     """Yield the stages of a run of `planned` sweeps; the last has no end."""
-    n_documents, n_tokens, n_topics = len(chain.indptr) - 1, len(chain.rows), chain.n_topics
-    dense = n_topics <= MOST_DENSE_TOPICS
-    method = "dense" if dense else "mh"
+    n_documents, n_tokens = len(chain.indptr) - 1, len(chain.rows)
+    dense = chain.n_topics <= MOST_DENSE_TOPICS
     begin, joined = 0, n_documents
-    if planned >= LEAST_SWEEPS:
+    if dense and planned >= LEAST_SWEEPS and n_tokens >= LEAST_TOKENS:
         length = min(int(planned * STAGE_SHARE), MOST_STAGE_SWEEPS)
-        for part in START[method]:
+        for part in START:
             size = int(n_documents * part)
-            if size > 0 and n_tokens * part >= LEAST_TOKENS_PER_TOPIC[method] * n_topics:
-                yield Stage(begin, begin + length, method, size, min(joined, size))
+            if size > 0 and n_tokens * part >= LEAST_TOKENS_PER_TOPIC * chain.n_topics:
+                yield Stage(begin, begin + length, "dense", size, min(joined, size))
                 begin, joined = begin + length, size
-        if not dense:
-            polish = planned - planned // POLISH
-            yield Stage(begin, polish, method, n_documents, joined)
-            last = "dense" if n_topics <= MOST_DENSE_POLISH else "sparse"
-            yield Stage(polish, planned, last, n_documents, n_documents)
-            begin, joined = planned, n_documents
-    yield Stage(begin, 2**62, method, n_documents, joined)
+    yield Stage(begin, 2**62, "dense" if dense else "mh", n_documents, joined)
 
 
 def first_whole_sweep(chain: Chain, planned: int) -> int:
