@@ -65,6 +65,17 @@ py::array_t<Scalar> as_array(Region&& region, std::vector<py::ssize_t> shape) {
     return lend<Scalar>(std::move(owner), data, std::move(shape));
 }
 
+py::list as_list(const WordList& words) {
+    py::list list(words.size());
+    for (size_t i = 0; i < words.size(); ++i) {
+        const std::string_view word = words[i];
+        PyObject* text = PyUnicode_DecodeUTF8(word.data(), static_cast<py::ssize_t>(word.size()), nullptr);
+        if (!text) throw py::error_already_set();
+        PyList_SET_ITEM(list.ptr(), static_cast<py::ssize_t>(i), text);
+    }
+    return list;
+}
+
 py::array_t<int64_t> split(const py::buffer& text, const SentenceRules& rules) {
     const py::buffer_info info = text.request();
     std::vector<Span> spans;
@@ -174,7 +185,7 @@ class Builder {
         found["documents"] = documents;
         found["tokens"] = tokens;
         found["sentences"] = sentences;
-        found["vocabulary"] = py::cast(corpus.vocabulary);
+        found["vocabulary"] = as_list(corpus.vocabulary);
         found["counts"] = as_array(std::move(corpus.counts));
         found["document_counts"] = as_array(std::move(corpus.document_counts));
         found["invalid"] = corpus.invalid;

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <stdexcept>
-#include <unordered_set>
 
 #include "tokenize_lines.h"
+#include "tokenize_merge.h"
 #include "tokenize_parallel.h"
 #include "tokenize_store.h"
 #include "tokenize_worker.h"
@@ -14,54 +14,6 @@ namespace radfast {
 namespace {
 
 constexpr size_t kMinUnit = 64 << 10, kMaxUnit = 1 << 20;  // bytes of text
-
-struct Ranked {
-    uint64_t count, documents, head;  // head: the first bytes, in order of comparison
-    std::string_view word;
-    uint32_t number;
-
-    bool operator<(const Ranked& other) const {
-        if (count != other.count) return count > other.count;
-        if (head != other.head) return head < other.head;
-        return word < other.word;
-    }
-};
-
-uint64_t head_of(std::string_view word) {
-    uint64_t head = 0;
-    for (size_t i = 0; i < 8; ++i) head = head << 8 | (i < word.size() ? static_cast<uint8_t>(word[i]) : 0);
-    return head;
-}
-
-void sort(std::vector<Ranked>& items, unsigned threads) {
-    std::vector<ptrdiff_t> bounds;
-    for (size_t part = 0; part <= threads; ++part) {
-        bounds.push_back(static_cast<ptrdiff_t>(items.size() * part / threads));
-    }
-    const auto begin = items.begin();
-    share(threads, threads,
-          [&](unsigned, size_t part) { std::sort(begin + bounds[part], begin + bounds[part + 1]); });
-    for (size_t part = 1; part < threads; ++part) {
-        std::inplace_merge(begin, begin + bounds[part], begin + bounds[part + 1]);
-    }
-}
-
-// Words that stay, in the order of their numbers.
-std::vector<Ranked> rank(const WordTable& words, const PruneRules& rules, unsigned threads) {
-    const std::unordered_set<std::string_view> stop(rules.stop_words.begin(), rules.stop_words.end());
-    std::vector<Ranked> ranked;
-    ranked.reserve(words.size());
-    words.each([&](uint32_t number, std::string_view word, uint64_t count, uint64_t documents) {
-        if (documents < rules.min_documents || documents > rules.max_documents || stop.contains(word)) return;
-        ranked.push_back({count, documents, head_of(word), word, number});
-    });
-    sort(ranked, threads);
-    ranked.erase(ranked.begin(),
-                 ranked.begin() + static_cast<ptrdiff_t>(std::min<uint64_t>(rules.drop_top, ranked.size())));
-    if (ranked.size() > rules.max_vocabulary) ranked.resize(rules.max_vocabulary);
-    if (ranked.size() > INT32_MAX) throw std::length_error("[Tokenizer] more than 2^31 - 1 words");
-    return ranked;
-}
 
 }  // namespace
 
@@ -103,37 +55,6 @@ struct CorpusBuilder::State {
             fill(*workers[thread], buffers[thread], *unit);
             store.put(order, std::move(unit));
         });
-    }
-
-    // Ranks the words of all workers into `corpus`; returns the final numbers of each worker's words.
-    std::vector<std::vector<int32_t>> learn(const PruneRules& prune, TokenCorpus& corpus) {
-        // The first worker's table takes in the others: a table of its own would be memory to clear.
-        WordTable& all = workers[0]->words();
-        all.flush_counts();
-        std::vector<std::vector<int32_t>> final_of(workers.size());
-        for (size_t i = 1; i < workers.size(); ++i) {
-            const WordTable& words_of = workers[i]->words();
-            final_of[i].resize(words_of.size());
-            words_of.each([&](uint32_t number, std::string_view word, uint64_t count, uint64_t in_documents) {
-                final_of[i][number] = static_cast<int32_t>(all.add(WordKey::of(word), count, in_documents));
-            });
-        }
-        const std::vector<Ranked> ranked = rank(all, prune, threads);
-        std::vector<int32_t> place(all.size(), -1);
-        corpus.vocabulary.reserve(ranked.size());
-        corpus.counts.reserve(ranked.size());
-        corpus.document_counts.reserve(ranked.size());
-        for (size_t i = 0; i < ranked.size(); ++i) {
-            place[ranked[i].number] = static_cast<int32_t>(i);
-            corpus.vocabulary.emplace_back(ranked[i].word);
-            corpus.counts.push_back(ranked[i].count);
-            corpus.document_counts.push_back(ranked[i].documents);
-        }
-        for (std::vector<int32_t>& numbers : final_of) {
-            for (int32_t& number : numbers) number = place[static_cast<size_t>(number)];
-        }
-        final_of[0] = std::move(place);
-        return final_of;
     }
 };
 
@@ -180,9 +101,10 @@ TokenCorpus CorpusBuilder::finish(const PruneRules& rules) {
     CorpusStore& store = state_->store;
     TokenCorpus corpus;
     if (state_->learns) {
-        const std::vector<std::vector<int32_t>> final_of = state_->learn(rules, corpus);
-        const bool drops = corpus.vocabulary.size() < state_->workers[0]->words().size();
-        store.renumber(final_of, drops, state_->threads);
+        std::vector<const WordTable*> tables;
+        for (const auto& worker : state_->workers) tables.push_back(&worker->words());
+        const FinalNumbers numbers = merge_words(tables, rules, state_->threads, corpus);
+        store.renumber(numbers.final_of, numbers.drops, state_->threads);
     }
     store.end();
     for (const auto& worker : state_->workers) corpus.invalid += worker->invalid();

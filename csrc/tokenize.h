@@ -5,6 +5,8 @@
 // on the number of threads or on how the texts were handed out.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -37,6 +39,32 @@ struct PruneRules {
     std::vector<std::string> stop_words;
 };
 
+// Words as the bytes of one after the other.
+class WordList {
+  public:
+    size_t size() const { return ends_.size(); }
+    bool empty() const { return ends_.empty(); }
+    std::string_view operator[](size_t i) const {
+        const uint64_t first = i > 0 ? ends_[i - 1] : 0;
+        return {bytes_.data() + first, ends_[i] - first};
+    }
+    bool operator==(const WordList&) const = default;
+
+    void resize(size_t words, size_t bytes) {
+        ends_.resize(words);
+        bytes_.resize(bytes);
+    }
+    // Writes a word at byte `at`; returns the byte behind it.
+    uint64_t put(size_t i, uint64_t at, std::string_view word) {
+        std::copy(word.begin(), word.end(), bytes_.begin() + static_cast<ptrdiff_t>(at));
+        return ends_[i] = at + word.size();
+    }
+
+  private:
+    std::vector<char> bytes_;
+    std::vector<uint64_t> ends_;
+};
+
 // D documents, T tokens, V words, S sentences. The regions are empty where the corpus went to a folder.
 struct TokenCorpus {
     Region indptr;           // int64, D + 1
@@ -45,7 +73,7 @@ struct TokenCorpus {
     Region sentences;        // int64, S + 1: tokens before each sentence, where kept
     Region sentence_indptr;  // int64, D + 1: sentences before each document, where kept
     uint64_t n_documents = 0, n_tokens = 0, n_sentences = 0;
-    std::vector<std::string> vocabulary;    // V, by descending count, then by bytes
+    WordList vocabulary;                    // V, by descending count, then by bytes
     std::vector<uint64_t> counts;           // V
     std::vector<uint64_t> document_counts;  // V
     uint64_t invalid = 0;                   // invalid UTF-8 sequences seen

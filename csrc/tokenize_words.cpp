@@ -88,15 +88,11 @@ void WordTable::grow() {
     for (size_t from = 0; from < held; ++from) {
         const Slot& slot = this->slots()[from];
         if (slot.number == 0) continue;
-        size_t at = home(hash_of(slot));
+        size_t at = home(key_of(slot).hash());
         while (slots[at].number != 0) at = (at + 1) & mask_;
         slots[at] = slot;
     }
     memory_ = std::move(memory);
-}
-
-uint64_t WordTable::hash_of(const Slot& slot) {
-    return WordKey::hash(slot.a, slot.b & WordKey::kLong ? WordKey::kLong : slot.b);
 }
 
 std::string_view WordTable::in_arena(const Slot& slot) const {
@@ -106,9 +102,9 @@ std::string_view WordTable::in_arena(const Slot& slot) const {
     return {place + sizeof length, length};
 }
 
-std::string_view WordTable::word_of(const Slot& slot) const {
-    if (slot.b & WordKey::kLong) return in_arena(slot);
-    return {reinterpret_cast<const char*>(&slot.a), static_cast<size_t>(slot.b >> 56)};
+WordKey WordTable::key_of(const Slot& slot) const {
+    if (slot.b & WordKey::kLong) return {slot.a, WordKey::kLong, in_arena(slot)};
+    return {slot.a, slot.b, {}};
 }
 
 }  // namespace radfast

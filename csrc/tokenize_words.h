@@ -36,6 +36,8 @@ struct WordKey {
     static uint64_t hash(uint64_t a, uint64_t b) { return a * kFactorA + b * kFactorB; }
     uint64_t hash() const { return hash(a, b); }
 
+    bool operator==(const WordKey&) const = default;
+
   private:
     static uint64_t hash_of(std::string_view word);
 };
@@ -90,14 +92,24 @@ class WordTable {
 
     size_t size() const { return size_; }
 
-    // Calls visit(number, word, count, documents) for every word, in no order. `word` lives for the call.
+    static constexpr unsigned kMostRangeBits = 11;  // the smallest table has as many lines
+
+    // Calls visit(number, key, count, documents) for every word whose hash has these highest bits, of which
+    // there are at most kMostRangeBits. A longer word lives until the next word is added.
     template <class Visit>
-    void each(Visit&& visit) const {
-        for (size_t at = 0; at <= mask_; ++at) {
-            const Slot& slot = slots()[at];
-            if (slot.number == 0) continue;
+    void each_in(uint64_t range, unsigned bits, Visit&& visit) const {
+        const size_t slots = mask_ + 1, first = slots * range >> bits, last = slots * (range + 1) >> bits;
+        // The words that found their lines taken lie behind them, without a gap.
+        for (size_t at = first; at < first + slots; ++at) {
+            const Slot& slot = this->slots()[at & mask_];
+            if (slot.number == 0) {
+                if (at >= last) break;
+                continue;
+            }
+            const WordKey key = key_of(slot);
+            if (bits > 0 && key.hash() >> (64 - bits) != range) continue;
             const uint32_t number = slot.number - 1;
-            visit(number, word_of(slot), (slot.counts & 0xFFFFFFFF) + extra(extra_counts_, number),
+            visit(number, key, (slot.counts & 0xFFFFFFFF) + extra(extra_counts_, number),
                   (slot.counts >> 32) + extra(extra_documents_, number));
         }
     }
@@ -137,7 +149,6 @@ class WordTable {
     static unsigned shift_of(size_t slots) {
         return static_cast<unsigned>(64 - std::countr_zero(slots * sizeof(Slot)));
     }
-    static uint64_t hash_of(const Slot& slot);
     // Where the search for a hash begins.
     size_t home(uint64_t hash) const { return (hash >> shift_ & ~uint64_t{kLine - 1}) / sizeof(Slot); }
 
@@ -151,7 +162,7 @@ class WordTable {
     uint32_t insert(Slot& slot, const WordKey& key, uint32_t document);
     void grow();
     std::string_view in_arena(const Slot& slot) const;
-    std::string_view word_of(const Slot& slot) const;
+    WordKey key_of(const Slot& slot) const;
 
     Region memory_;   // of the slots
     size_t mask_;     // number of slots less one
