@@ -65,13 +65,20 @@ py::array_t<Scalar> as_array(Region&& region, std::vector<py::ssize_t> shape) {
     return lend<Scalar>(std::move(owner), data, std::move(shape));
 }
 
-py::list as_list(const WordList& words) {
-    py::list list(words.size());
-    for (size_t i = 0; i < words.size(); ++i) {
-        const std::string_view word = words[i];
-        PyObject* text = PyUnicode_DecodeUTF8(word.data(), static_cast<py::ssize_t>(word.size()), nullptr);
+py::list list_words(const py::array_t<uint8_t, py::array::c_style>& bytes,
+                    const py::array_t<uint64_t, py::array::c_style>& ends) {
+    py::list list(ends.size());
+    uint64_t first = 0;
+    for (py::ssize_t i = 0; i < ends.size(); ++i) {
+        const uint64_t end = ends.at(i);
+        if (end < first || end > static_cast<uint64_t>(bytes.size())) {
+            throw py::value_error("[Tokenizer] the ends of words must ascend within their bytes");
+        }
+        const char* const word = reinterpret_cast<const char*>(bytes.data()) + first;
+        PyObject* text = PyUnicode_DecodeUTF8(word, static_cast<py::ssize_t>(end - first), nullptr);
         if (!text) throw py::error_already_set();
-        PyList_SET_ITEM(list.ptr(), static_cast<py::ssize_t>(i), text);
+        PyList_SET_ITEM(list.ptr(), i, text);
+        first = end;
     }
     return list;
 }
@@ -185,7 +192,11 @@ class Builder {
         found["documents"] = documents;
         found["tokens"] = tokens;
         found["sentences"] = sentences;
-        found["vocabulary"] = as_list(corpus.vocabulary);
+        WordList& words = corpus.vocabulary;
+        const auto word_bytes = static_cast<py::ssize_t>(words.bytes.size());
+        found["word_bytes"] = as_array<uint8_t>(std::move(words.bytes), {word_bytes});
+        found["word_ends"] =
+            as_array<uint64_t>(std::move(words.ends), {static_cast<py::ssize_t>(words.size)});
         found["counts"] = as_array(std::move(corpus.counts));
         found["document_counts"] = as_array(std::move(corpus.document_counts));
         found["invalid"] = corpus.invalid;
@@ -232,6 +243,8 @@ void bind_tokenize(py::module_& m) {
     });
     py::class_<SentenceRules, std::shared_ptr<SentenceRules>>(m, "SentenceRules")
         .def(py::init(&make_rules), py::arg("tables"), py::arg("min_wrap"));
+    m.def("list_words", &list_words, py::arg("bytes"), py::arg("ends"),
+          "Strings of the UTF-8 between one end and the next.");
     m.def("split_sentences", &split, py::arg("text"), py::arg("rules"),
           "Spans int64 (S, 2) of the sentences of a bytes-like text.");
     py::class_<Builder>(m, "CorpusBuilder")

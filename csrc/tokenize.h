@@ -39,30 +39,28 @@ struct PruneRules {
     std::vector<std::string> stop_words;
 };
 
-// Words as the bytes of one after the other.
-class WordList {
-  public:
-    size_t size() const { return ends_.size(); }
-    bool empty() const { return ends_.empty(); }
-    std::string_view operator[](size_t i) const {
-        const uint64_t first = i > 0 ? ends_[i - 1] : 0;
-        return {bytes_.data() + first, ends_[i] - first};
-    }
-    bool operator==(const WordList&) const = default;
+// Words as the bytes of one after the other, the first from byte 0.
+struct WordList {
+    Region bytes;
+    Region ends;      // uint64, for each word the byte behind it
+    size_t size = 0;  // words
 
-    void resize(size_t words, size_t bytes) {
-        ends_.resize(words);
-        bytes_.resize(bytes);
+    void resize(size_t words, size_t all_bytes) {
+        bytes = Region(all_bytes);
+        ends = Region(words * sizeof(uint64_t));
+        size = words;
     }
     // Writes a word at byte `at`; returns the byte behind it.
     uint64_t put(size_t i, uint64_t at, std::string_view word) {
-        std::copy(word.begin(), word.end(), bytes_.begin() + static_cast<ptrdiff_t>(at));
-        return ends_[i] = at + word.size();
+        std::copy(word.begin(), word.end(), bytes.data() + at);
+        return reinterpret_cast<uint64_t*>(ends.data())[i] = at + word.size();
     }
-
-  private:
-    std::vector<char> bytes_;
-    std::vector<uint64_t> ends_;
+    bool operator==(const WordList& other) const {
+        const auto same = [](const Region& a, const Region& b) {
+            return a.size() == b.size() && std::equal(a.data(), a.data() + a.size(), b.data());
+        };
+        return same(bytes, other.bytes) && same(ends, other.ends);
+    }
 };
 
 // D documents, T tokens, V words, S sentences. The regions are empty where the corpus went to a folder.

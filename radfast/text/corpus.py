@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ class Corpus:
     ) -> None:
         self.indptr: npt.NDArray[np.int64] = np.asanyarray(indptr, np.int64)
         self.tokens: npt.NDArray[np.int32] = np.asanyarray(tokens, np.int32)
-        self.vocabulary: list[str] = list(vocabulary)
+        self._words: Iterable[str] = list(vocabulary)
         self.spans: npt.NDArray[np.uint32] | None = None if spans is None else np.asanyarray(spans, np.uint32)
         self.sentences: npt.NDArray[np.int64] | None = (
             None if sentences is None else np.asanyarray(sentences, np.int64)
@@ -73,10 +73,10 @@ class Corpus:
         self._check()
 
     @classmethod
-    def from_tokens(cls, found: Tokens, vocabulary: list[str]) -> Corpus:
+    def from_tokens(cls, found: Tokens) -> Corpus:
         """Wrap what the tokenizer made, unchecked: a check would read all of a mapped corpus into memory."""
         corpus = cls.__new__(cls)
-        corpus.indptr, corpus.tokens, corpus.vocabulary = found.indptr, found.tokens, vocabulary
+        corpus.indptr, corpus.tokens, corpus._words = found.indptr, found.tokens, found.words
         corpus.spans, corpus.sentences = found.spans, found.sentences
         corpus.sentence_indptr = found.sentence_indptr
         return corpus
@@ -100,6 +100,13 @@ class Corpus:
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """The words, V; strings are made when they are first asked for."""
+        if not isinstance(self._words, list):
+            self._words = list(self._words)
+        return self._words
 
     def __repr__(self) -> str:
         return f"Corpus({len(self)} documents, {len(self.tokens)} tokens, {len(self.vocabulary)} words)"

@@ -95,6 +95,8 @@ class Tokenizer(BaseEstimator):  # type: ignore[misc]
     Shin et al., Interleaved Text/Image Deep Mining on a Large-Scale Radiology Database, CVPR 2015.
     """
 
+    _words: Iterable[str]
+
     def __init__(
         self,
         lowercase: bool = True,
@@ -197,6 +199,13 @@ class Tokenizer(BaseEstimator):  # type: ignore[misc]
         found = self._tokenize(batch_texts(texts), rules, PruneRules(), self.vocabulary_, folder)
         return self._corpus(found, folder)
 
+    @property
+    def vocabulary_(self) -> list[str]:
+        """The words, by descending count, then by their bytes."""
+        if not isinstance(self._words, list):
+            self._words = list(self._words)
+        return self._words
+
     def get_feature_names_out(self, input_features: object = None) -> Any:
         """Return the words as an array of str (V,)."""
         check_is_fitted(self, "vocabulary_")
@@ -207,7 +216,7 @@ class Tokenizer(BaseEstimator):  # type: ignore[misc]
     ) -> Corpus:
         rules, prune = self._rules()
         found = self._tokenize(batches, rules, prune, None, folder)
-        self.vocabulary_ = found.vocabulary
+        self._words = found.words
         self.counts_ = found.counts
         self.document_counts_ = found.document_counts
         self.n_documents_ = len(found.indptr) - 1
@@ -249,7 +258,7 @@ class Tokenizer(BaseEstimator):  # type: ignore[misc]
                 [name for name in names if getattr(found, name) is not None],
                 self.vocabulary_,
             )
-        return Corpus.from_tokens(found, list(self.vocabulary_))
+        return Corpus.from_tokens(found)
 
     def _rules(self) -> tuple[TokenRules, PruneRules]:
         values = {name: getattr(self, name) for name in _DEFAULTS}

@@ -136,7 +136,7 @@ int main() {
         lower_simd(Simd::portable);
         const TokenCorpus truth = build(texts, rules, 1, texts.size());
         require(truth.n_documents == texts.size(), "a document is missing");
-        require(!truth.vocabulary.empty(), "no words");
+        require(truth.vocabulary.size > 0, "no words");
         for (const Simd simd : {Simd::avx2, Simd::avx512}) {
             lower_simd(simd);
             for (const unsigned threads : {1U, 2U, 3U, 8U}) {

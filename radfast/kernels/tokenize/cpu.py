@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -82,11 +83,22 @@ def tokenize(
         spans=arrays["spans"] if keep_spans else None,
         sentences=arrays["sentences"] if sentences is not None else None,
         sentence_indptr=arrays["sentence_indptr"] if sentences is not None else None,
-        vocabulary=found["vocabulary"] if vocabulary is None else list(vocabulary),
+        words=_Words(found["word_bytes"], found["word_ends"]) if vocabulary is None else list(vocabulary),
         counts=found["counts"],
         document_counts=found["document_counts"],
         n_invalid=found["invalid"],
     )
+
+
+@dataclass(frozen=True)
+class _Words:
+    """Words as UTF-8: a million strings take as long as the tokens of 50 MB of text."""
+
+    data: npt.NDArray[np.uint8]
+    ends: npt.NDArray[np.uint64]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_core.list_words(self.data, self.ends))
 
 
 @contextmanager

@@ -210,7 +210,7 @@ def tokenize(
         spans=np.array(spans, np.uint32).reshape(-1, 2) if keep_spans else None,
         sentences=np.array(ends, np.int64) if sentences is not None else None,
         sentence_indptr=np.array(per_document, np.int64) if sentences is not None else None,
-        vocabulary=words,
+        words=words,
         counts=np.array(counts if learned else [], np.uint64),
         document_counts=np.array(within if learned else [], np.uint64),
         n_invalid=sum(bad for _, bad in found),

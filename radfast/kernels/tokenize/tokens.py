@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,8 +43,8 @@ class Tokens:
         Sentence s owns ``tokens[sentences[s]:sentences[s + 1]]``; a sentence may have lost all its tokens.
     sentence_indptr : int64 (D + 1,) or None
         Document d owns the sentences from ``sentence_indptr[d]`` to ``sentence_indptr[d + 1]``.
-    vocabulary : list of str
-        V words.
+    words : iterable of str
+        The words of the vocabulary, V; those that were learned are kept as UTF-8 and made when asked for.
     counts, document_counts : uint64 (V,)
         Tokens of each word, documents it is in; empty where the vocabulary was given.
     n_invalid : int
@@ -54,7 +56,12 @@ class Tokens:
     spans: npt.NDArray[np.uint32] | None
     sentences: npt.NDArray[np.int64] | None
     sentence_indptr: npt.NDArray[np.int64] | None
-    vocabulary: list[str]
+    words: Iterable[str]
     counts: npt.NDArray[np.uint64]
     document_counts: npt.NDArray[np.uint64]
     n_invalid: int
+
+    @cached_property
+    def vocabulary(self) -> list[str]:
+        """The words of the vocabulary, V."""
+        return list(self.words)
