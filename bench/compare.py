@@ -2,7 +2,8 @@
 
 Each round runs A, A again and B. The ratios A/A give the band that this machine's noise makes of no change
 at all, in this very session; a median of B/A inside it says nothing. Stored times are never compared.
-A peer works in a process of its own, so that neither side pays for the other's memory and threads.
+A peer works in a process of its own, which stands still while ours works, so that neither side pays for
+the other's memory and threads.
 
     python -m bench.compare --case cosine-dense-2t --peer numpy      ours against a peer
     python -m bench.compare --base main~3                         every case, two revisions, two processes
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -100,7 +102,12 @@ def compare_peer(name: str, peer: str, rounds: int) -> dict[str, Any]:
         missing = side.ask(case=name, peer=peer).get("missing")
         if missing:
             raise ModuleNotFoundError(name=missing)
-        turns = rested("share_of_peak", ours), rested("share_of_peak_other", side.time)
+
+        def undisturbed() -> float:
+            with side.stand_still():
+                return ours()
+
+        turns = rested("share_of_peak", undisturbed), rested("share_of_peak_other", side.time)
         result = take_turns(*turns, rounds)
     return {
         "case": name,
@@ -147,6 +154,15 @@ class _Side:
 
     def time(self) -> float:
         return float(self.ask(go=True)["seconds"])
+
+    @contextmanager
+    def stand_still(self) -> Iterator[None]:
+        """Stop the process meanwhile: threads of some runtimes clear memory up long after the answer."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         assert self._process.stdin is not None
