@@ -43,9 +43,8 @@ class Marks {
         }
     }
 
-    // Position of the last "(" before `at`, the last answer, + 1; 0 where there is none within kBlock bytes
-    // or
-    // ")" follows it.
+    // Position of the last "(" before `at`, the last answer, + 1; 0 where there is none within kBehind blocks
+    // or ")" follows it.
     size_t find_open(size_t at) const {
         const MarkBytes* const block = bytes_ + kBehind + (at - base_) / kBlock;
         const uint64_t before = (1ULL << at % kBlock) - 1;

@@ -36,6 +36,21 @@ size_t drop_short_portable(const uint32_t* starts, const uint32_t* ends, size_t 
     return found;
 }
 
+void rank_portable(const uint32_t* places, const Span* bounds, size_t count, int64_t base, int64_t* out) {
+    size_t below = 0;
+    for (size_t i = 0; i < count; ++i) {
+        const auto bound = static_cast<uint32_t>(bounds[i + 1].first);
+        // A sentence of usual length is one step, without a branch per token.
+        uint32_t less;
+        do {
+            less = 0;
+            for (size_t j = 0; j < Positions::kStride; ++j) less += places[below + j] < bound;
+            below += less;
+        } while (less == Positions::kStride);
+        out[i] = base + static_cast<int64_t>(below);
+    }
+}
+
 #ifdef RADFAST_X86
 
 // Twelve at a time: a block of usual text holds about ten tokens, so the loop is seldom mispredicted.
@@ -121,6 +136,20 @@ RADFAST_AVX512 size_t drop_short_avx512(const uint32_t* starts, const uint32_t* 
     return found;
 }
 
+RADFAST_AVX512 void rank_avx512(const uint32_t* places, const Span* bounds, size_t count, int64_t base,
+                                int64_t* out) {
+    size_t below = 0;
+    for (size_t i = 0; i < count; ++i) {
+        const __m512i bound = _mm512_set1_epi32(static_cast<int>(bounds[i + 1].first));
+        __mmask16 less;
+        do {
+            less = _mm512_cmplt_epu32_mask(_mm512_loadu_si512(places + below), bound);
+            below += static_cast<size_t>(_mm_popcnt_u32(less));
+        } while (less == 0xFFFF);
+        out[i] = base + static_cast<int64_t>(below);
+    }
+}
+
 #endif
 
 }  // namespace
@@ -129,15 +158,15 @@ Positions choose_positions() {
 #ifdef RADFAST_X86
     switch (current_simd()) {
         case Simd::avx512:
-            return {__builtin_cpu_supports("avx512vbmi2") ? flatten_vbmi2 : flatten_avx512,
-                    drop_short_avx512};
+            return {__builtin_cpu_supports("avx512vbmi2") ? flatten_vbmi2 : flatten_avx512, drop_short_avx512,
+                    rank_avx512};
         case Simd::avx2:
-            return {flatten_avx2, drop_short_portable};
+            return {flatten_avx2, drop_short_portable, rank_portable};
         default:
             break;
     }
 #endif
-    return {flatten_portable, drop_short_portable};
+    return {flatten_portable, drop_short_portable, rank_portable};
 }
 
 }  // namespace radfast

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "sentences.h"
+
 namespace radfast {
 
 struct Positions {
@@ -16,6 +18,12 @@ struct Positions {
     // number. The outputs may be the inputs.
     size_t (*drop_short)(const uint32_t* starts, const uint32_t* ends, size_t count, uint32_t shortest,
                          uint32_t* first, uint32_t* length);
+
+    static constexpr size_t kStride = 16;  // places that rank() looks at in one step
+
+    // Writes to out[i] how many of the ascending places are below bounds[i + 1].first, plus `base`, for
+    // `count` ascending bounds behind the first one. Behind the places stand kStride of UINT32_MAX.
+    void (*rank)(const uint32_t* places, const Span* bounds, size_t count, int64_t base, int64_t* out);
 };
 
 // Every instruction set gives the same positions.

@@ -1,6 +1,7 @@
 #include "tokenize_worker.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <stdexcept>
 
@@ -9,7 +10,6 @@ namespace radfast {
 namespace {
 
 constexpr uint32_t kShortestMask = 3;            // bytes of the shortest token that becomes a mask: "___"
-constexpr size_t kStride = 16;                   // tokens looked at in one step
 constexpr uint64_t kFlushEvery = 0xF0000000ULL;  // tokens, below what a 32-bit count holds
 
 }  // namespace
@@ -50,20 +50,13 @@ void Worker::close_sentences(std::string_view text, size_t start, Unit& unit) {
     split_sentences(text.data(), text.size(), *rules_.sentences, sentences_);
     int64_t* ends = unit.sentence_ends.reserve(sentences_.size());
     const size_t tokens = places_.size();
-    std::fill_n(places_.reserve(kStride), kStride, UINT32_MAX);
-    size_t token = 0;
-    for (size_t i = 1; i < sentences_.size(); ++i) {
-        const auto next = static_cast<uint32_t>(sentences_[i].first);
-        // Places ascend: a sentence of usual length is one vector comparison, without a branch per token.
-        uint32_t before = kStride;
-        while (before == kStride) {
-            before = 0;
-            for (size_t j = 0; j < kStride; ++j) before += places_[token + j] < next;
-            token += before;
-        }
-        *ends++ = static_cast<int64_t>(start + token);
+    std::fill_n(places_.reserve(Positions::kStride), Positions::kStride, UINT32_MAX);
+    if (!sentences_.empty()) {
+        const size_t closed = sentences_.size() - 1;
+        scanner_.positions().rank(places_.data(), sentences_.data(), closed, static_cast<int64_t>(start),
+                                  ends);
+        ends[closed] = static_cast<int64_t>(start + tokens);
     }
-    if (!sentences_.empty()) *ends = static_cast<int64_t>(start + tokens);
     unit.sentence_ends.set_size(unit.sentence_ends.size() + sentences_.size());
     unit.document_sentences.push(static_cast<int64_t>(unit.sentence_ends.size()));
 }
@@ -85,16 +78,26 @@ void Worker::look_up(std::string_view text, const uint32_t* first, const uint32_
     until_flush_ -= count;
     const WordTable& table = learns ? words_ : *vocabulary_;
     const bool check_length = shortest_ < rules_.min_length;
-    const bool keep_places = rules_.sentences || rules_.keep_spans;
     uint32_t* const numbers = unit.numbers.reserve(count + 1);
     uint32_t* const places = rules_.sentences ? places_.reserve(count + 1) : nullptr;
     uint32_t* const spans = rules_.keep_spans ? unit.spans.reserve(2 * count + 2) : nullptr;
+    const bool keep_places = places || spans, plain = !check_length && !spans;
     size_t found = 0;
     for (size_t base = 0; base < count; base += Keys::kMost) {
         const size_t stop = std::min(Keys::kMost, count - base);
         const uint64_t others =
             make_keys_(text, first + base, length + base, stop, key_rules_, table.places(), keys_);
         for (size_t i = 0; i < stop; ++i) {
+            if (learns && plain) {
+                // Up to the next token that needs a look of its own every one is a word.
+                const size_t run = std::min<size_t>(stop, std::countr_zero(others >> i) + i) - i;
+                if (places) std::memcpy(places + found, first + base + i, run * sizeof *places);
+                for (size_t end = i + run; i < end; ++i) {
+                    const uint64_t a = keys_.halves[2 * i], b = keys_.halves[2 * i + 1];
+                    numbers[found++] = words_.count(a, b, keys_.hashes[i], document_);
+                }
+                if (i == stop) break;
+            }
             uint32_t number;
             if (others >> i & 1) [[unlikely]] {
                 number = number_of(text.substr(first[base + i], length[base + i]));
