@@ -117,9 +117,10 @@ void byte_dots_portable(const std::int16_t* a, const std::int8_t* rows, const st
 #define RADFAST_AVX2 __attribute__((target("avx2,fma")))
 #define RADFAST_AVX512 \
     __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")))
-#define RADFAST_VNNI                                                                                    \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,prefer-vector-width=" \
-                          "512")))
+#define RADFAST_VNNI                                                                         \
+    __attribute__((                                                                          \
+        target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,prefer-vector-width=" \
+               "512")))
 
 RADFAST_AVX2 ByteRow quantise_avx2(const float* row, float scale, std::int64_t depth, std::int8_t* out) {
     return quantise(row, scale, kByte, depth, out);
