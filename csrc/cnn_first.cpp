@@ -35,7 +35,6 @@ FirstLayer::FirstLayer(const Site& site, const Shape& in, int out, int size, int
     : Layer(
           site, in,
           {out, (in.height + 2 * padding - size) / stride + 1, (in.width + 2 * padding - size) / stride + 1}),
-      size_(size),
       stride_(stride),
       padding_(padding),
       relu_(relu) {

@@ -99,7 +99,7 @@ class FirstLayer final : public Layer {
     void compute(std::int64_t item, const float* padded, float* tile, float* out) const;
     std::int64_t padded_floats() const;
 
-    const int size_, stride_, padding_;
+    const int stride_, padding_;
     const bool relu_;
     int panels_, padded_height_, padded_width_;
     Pictures pictures_{};

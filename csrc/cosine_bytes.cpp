@@ -115,12 +115,14 @@ void byte_dots_portable(const std::int16_t* a, const std::int8_t* rows, const st
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define RADFAST_AVX2 __attribute__((target("avx2,fma")))
-#define RADFAST_AVX512 \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")))
-#define RADFAST_VNNI                                                                         \
-    __attribute__((                                                                          \
-        target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,prefer-vector-width=" \
-               "512")))
+#ifdef __clang__  // takes vectors of 512 bits by itself, and does not know the option
+#define RADFAST_WIDE ""
+#else
+#define RADFAST_WIDE ",prefer-vector-width=512"
+#endif
+#define RADFAST_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma" RADFAST_WIDE)))
+#define RADFAST_VNNI \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma" RADFAST_WIDE)))
 
 RADFAST_AVX2 ByteRow quantise_avx2(const float* row, float scale, std::int64_t depth, std::int8_t* out) {
     return quantise(row, scale, kByte, depth, out);

@@ -141,11 +141,13 @@ RADFAST_AVX512 void rank_avx512(const uint32_t* places, const Span* bounds, size
     size_t below = 0;
     for (size_t i = 0; i < count; ++i) {
         const __m512i bound = _mm512_set1_epi32(static_cast<int>(bounds[i + 1].first));
-        __mmask16 less;
+        uint32_t less;
         do {
-            less = _mm512_cmplt_epu32_mask(_mm512_loadu_si512(places + below), bound);
+            const __mmask16 low = _mm512_cmplt_epu32_mask(_mm512_loadu_si512(places + below), bound);
+            const __mmask16 high = _mm512_cmplt_epu32_mask(_mm512_loadu_si512(places + below + 16), bound);
+            less = low | static_cast<uint32_t>(high) << 16;
             below += static_cast<size_t>(_mm_popcnt_u32(less));
-        } while (less == 0xFFFF);
+        } while (less == UINT32_MAX);
         out[i] = base + static_cast<int64_t>(below);
     }
 }

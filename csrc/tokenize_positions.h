@@ -19,7 +19,7 @@ struct Positions {
     size_t (*drop_short)(const uint32_t* starts, const uint32_t* ends, size_t count, uint32_t shortest,
                          uint32_t* first, uint32_t* length);
 
-    static constexpr size_t kStride = 16;  // places that rank() looks at in one step
+    static constexpr size_t kStride = 32;  // places that rank() looks at in one step
 
     // Writes to out[i] how many of the ascending places are below bounds[i + 1].first, plus `base`, for
     // `count` ascending bounds behind the first one. Behind the places stand kStride of UINT32_MAX.
