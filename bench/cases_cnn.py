@@ -114,9 +114,10 @@ def _convert_for_mnn(net: Any) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "net.onnx", Path(folder) / "net.mnn"
         source.write_bytes(export_onnx(net))
-        converter = Path(sys.executable).parent / "mnnconvert"
         order = ["-f", "ONNX", "--modelFile", str(source), "--MNNModel", str(target), "--bizCode", "bench"]
-        subprocess.run([str(converter), *order], check=True, capture_output=True)
+        # The command of that name installs packages and sends what it converts elsewhere; its core does not.
+        convert = "import sys, _tools; _tools.mnnconvert(['mnnconvert', *sys.argv[1:]])"
+        subprocess.run([sys.executable, "-c", convert, *order], check=True, capture_output=True)
         yield target
 
 
