@@ -70,10 +70,7 @@ def take_turns(a: Callable[[], float], b: Callable[[], float], rounds: int) -> d
 
 def compare_peer(name: str, peer: str, rounds: int) -> dict[str, Any]:
     """Run case `name` in this process against one of its peers in another."""
-    case = next((case for case in CASES if case.name == name), None)
-    if case is None or peer not in case.peers:
-        known = {case.name: sorted(case.peers) for case in CASES}
-        raise SystemExit(f"no case '{name}' with peer '{peer}'; there are {known}")
+    case = next(case for case in CASES if case.name == name)
     state = case.set_up(**case.sizes)
     case.check(state, case.work(state))
     work = case.count(state)
@@ -225,6 +222,17 @@ def write_result(name: str, results: list[dict[str, Any]]) -> Path:
     return path
 
 
+def _check_names(names: list[str], peers: list[str]) -> None:
+    """Refuse what there is not before anything is measured."""
+    known = {case.name: case.peers for case in CASES}
+    for name in names:
+        if name not in known:
+            raise SystemExit(f"no case '{name}'; there are {', '.join(known)}")
+        for peer in peers:
+            if peer not in known[name]:
+                raise SystemExit(f"case '{name}' has no peer '{peer}', but {', '.join(known[name])}")
+
+
 def main() -> None:
     """Read the command line and compare."""
     parser = argparse.ArgumentParser(prog="bench.compare", description=__doc__.split("\n")[0])
@@ -235,6 +243,7 @@ def main() -> None:
     parser.add_argument("--save", help="name of the file under bench/results")
     options = parser.parse_args()
     names = options.case or [case.name for case in CASES]
+    _check_names(names, options.peer or [])
     if options.base:
         results = compare_revisions(options.base, names, options.rounds)
     else:
