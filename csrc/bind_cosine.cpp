@@ -1,6 +1,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
+#include <optional>
 #include <utility>
 
 #include "cosine.h"
@@ -19,6 +21,9 @@ using Flat = py::array_t<T, py::array::c_style>;
 Rows rows_of(const Floats& array) {
     return {array.data(), array.shape(0), static_cast<std::int64_t>(array.strides(0) / sizeof(float))};
 }
+
+// The factors of keys, or null for None.
+const float* scales_of(const std::optional<Flat<float>>& scales) { return scales ? scales->data() : nullptr; }
 
 // Returns (scores, ids, first bad query or -1, first bad key or -1).
 template <typename Search>
@@ -69,27 +74,46 @@ void bind_cosine(py::module_& m) {
         py::arg("seconds"),
         "Multiply-adds per second of CPU time that one thread reaches on registers alone; 0 without SIMD.");
     m.def(
+        "measure_keys",
+        [](const Floats& keys, int threads) {
+            const Rows rows = rows_of(keys);
+            Flat<float> scales(keys.shape(0));
+            float* to = scales.mutable_data();
+            const std::int64_t depth = keys.shape(1);
+            {
+                py::gil_scoped_release unlocked;
+                measure_keys(rows, depth, threads, to);
+            }
+            return scales;
+        },
+        py::arg("keys").noconvert(), py::arg("threads"));
+    m.def(
         "cosine_dense",
-        [](const Floats& queries, const Floats& keys, int k, int threads) {
+        [](const Floats& queries, const Floats& keys, int k, int threads,
+           const std::optional<Flat<float>>& key_scales) {
             const Rows q = rows_of(queries), n = rows_of(keys);
+            const float* scales = scales_of(key_scales);
             const std::int64_t depth = queries.shape(1);
             return search(queries, k, [&](float* scores, std::int32_t* ids) {
-                return search_dense(q, n, depth, k, threads, scores, ids);
+                return search_dense(q, n, scales, depth, k, threads, scores, ids);
             });
         },
-        py::arg("queries").noconvert(), py::arg("keys").noconvert(), py::arg("k"), py::arg("threads"));
+        py::arg("queries").noconvert(), py::arg("keys").noconvert(), py::arg("k"), py::arg("threads"),
+        py::arg("key_scales").noconvert() = py::none());
     m.def(
         "cosine_candidates",
         [](const Floats& queries, const Floats& keys, int k, const Flat<std::int64_t>& indptr,
-           const Flat<std::int32_t>& ids, const Flat<std::int32_t>& group, int threads) {
+           const Flat<std::int32_t>& ids, const Flat<std::int32_t>& group, int threads,
+           const std::optional<Flat<float>>& key_scales) {
             const Rows q = rows_of(queries), n = rows_of(keys);
+            const float* scales = scales_of(key_scales);
             const std::int64_t depth = queries.shape(1);
             const Candidates lists = {indptr.data(), indptr.shape(0) - 1, ids.data(), group.data()};
             return search(queries, k, [&](float* scores, std::int32_t* best) {
-                return search_candidates(q, n, depth, k, lists, threads, scores, best);
+                return search_candidates(q, n, scales, depth, k, lists, threads, scores, best);
             });
         },
         py::arg("queries").noconvert(), py::arg("keys").noconvert(), py::arg("k"),
         py::arg("indptr").noconvert(), py::arg("ids").noconvert(), py::arg("group").noconvert(),
-        py::arg("threads"));
+        py::arg("threads"), py::arg("key_scales").noconvert() = py::none());
 }

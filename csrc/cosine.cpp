@@ -24,9 +24,10 @@ std::int64_t cut(std::int64_t value, std::int64_t unit) { return (value + unit -
 
 class Dense {
   public:
-    Dense(Rows queries, Rows keys, std::int64_t depth, int k, int threads)
+    Dense(Rows queries, Rows keys, const float* key_scales, std::int64_t depth, int k, int threads)
         : queries_(queries),
           keys_(keys),
+          given_scales_(key_scales),
           depth_(depth),
           k_(k),
           engine_(gemm::engine_for(current_simd())),
@@ -42,7 +43,7 @@ class Dense {
         // Blocks of equal size, so that the last is not a small one.
         const std::int64_t blocks = cut(queries.count, most);
         query_block_ = cut(cut(queries.count, blocks), engine_.rows) * engine_.rows;
-        if (blocks > 1) key_scales_.resize(keys.count);
+        if (blocks > 1 && !given_scales_) key_scales_.resize(keys.count);
         const std::int64_t near = near_bytes() / static_cast<std::int64_t>(key_panel_ * 4);
         near_ =
             std::clamp<std::int64_t>(near, 1, std::max<std::int64_t>(cut(keys.count, engine_.columns), 1)) *
@@ -121,8 +122,9 @@ class Dense {
             const std::int64_t nk = std::min(near_, keys_.count - n0);
             const std::int64_t to = at < whole ? nq : std::min(from + part, nq);
             float* known = at < whole && !key_scales_.empty() ? key_scales_.data() : nullptr;
-            lower(bad_key_, packer.pack(keys_, q0 == 0 ? nullptr : known, nullptr, n0, nk, engine_.columns,
-                                        packed.get(), q0 == 0 ? known : nullptr));
+            const float* scales = given_scales_ ? given_scales_ : q0 == 0 ? nullptr : known;
+            lower(bad_key_, packer.pack(keys_, scales, nullptr, n0, nk, engine_.columns, packed.get(),
+                                        q0 == 0 ? known : nullptr));
             scan(bests_[thread], packed.get(), table.get(), n0, nk, from, to, block_of(after));
         }
     }
@@ -186,6 +188,7 @@ class Dense {
     }
 
     Rows queries_, keys_;
+    const float* given_scales_;
     std::int64_t depth_;
     int k_, threads_;
     const gemm::Engine& engine_;
@@ -200,10 +203,10 @@ class Dense {
 
 }  // namespace
 
-BadRows search_dense(Rows queries, Rows keys, std::int64_t depth, int k, int threads, float* scores,
-                     std::int32_t* ids) {
+BadRows search_dense(Rows queries, Rows keys, const float* key_scales, std::int64_t depth, int k, int threads,
+                     float* scores, std::int32_t* ids) {
     if (queries.count == 0) return {};
-    return Dense(queries, keys, depth, k, threads).run(scores, ids);
+    return Dense(queries, keys, key_scales, depth, k, threads).run(scores, ids);
 }
 
 }  // namespace radfast::cosine

@@ -38,11 +38,16 @@ struct BadRows {
     std::int64_t key = kNone;
 };
 
-// Writes scores and ids, both (queries.count, k) in C order. Values are undefined when a bad row is reported.
-BadRows search_dense(Rows queries, Rows keys, std::int64_t depth, int k, int threads, float* scores,
-                     std::int32_t* ids);
+// Writes the factors that make keys unit vectors (scale_of in cosine_parts.h): for keys that are searched
+// more than once. Every instruction set gives the same bits.
+void measure_keys(Rows keys, std::int64_t depth, int threads, float* scales);
 
-BadRows search_candidates(Rows queries, Rows keys, std::int64_t depth, int k, const Candidates& candidates,
-                          int threads, float* scores, std::int32_t* ids);
+// Writes scores and ids, both (queries.count, k) in C order. Values are undefined when a bad row is reported.
+// `key_scales`, of measure_keys, saves their computation; the answers are the same without.
+BadRows search_dense(Rows queries, Rows keys, const float* key_scales, std::int64_t depth, int k, int threads,
+                     float* scores, std::int32_t* ids);
+
+BadRows search_candidates(Rows queries, Rows keys, const float* key_scales, std::int64_t depth, int k,
+                          const Candidates& candidates, int threads, float* scores, std::int32_t* ids);
 
 }  // namespace radfast::cosine

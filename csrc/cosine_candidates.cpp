@@ -45,6 +45,27 @@ std::vector<Task> plan(const Candidates& candidates, std::int64_t queries, std::
     return tasks;
 }
 
+// Rows of the task to come, asked into the second cache a few lines at a time while this one multiplies: both
+// queries and keys stand scattered in memory.
+class Ahead {
+  public:
+    void aim(const Rows& rows, const std::int32_t* ids, std::int64_t count, std::int64_t depth) {
+        rows_ = rows, ids_ = ids, count_ = count, depth_ = depth;
+        at_ = line_ = 0;
+    }
+    __attribute__((always_inline)) void ask(int lines) {
+        for (; lines > 0 && at_ < count_; --lines) {
+            __builtin_prefetch(rows_.data + ids_[at_] * rows_.stride + line_, 0, 2);
+            if ((line_ += 16) >= depth_) line_ = 0, ++at_;
+        }
+    }
+
+  private:
+    Rows rows_{};
+    const std::int32_t* ids_ = nullptr;
+    std::int64_t count_ = 0, depth_ = 0, at_ = 0, line_ = 0;
+};
+
 // One thread's buffers.
 class Worker {
   public:
@@ -69,8 +90,15 @@ class Worker {
 
     BadRows bad;
 
-    void run(const Task& task, const Candidates& candidates, const std::vector<std::int32_t>& order,
-             float* scores, std::int32_t* ids) {
+    // `after` is the task that this thread takes next, or null.
+    void run(const Task& task, const Task* after, const Candidates& candidates,
+             const std::vector<std::int32_t>& order, float* scores, std::int32_t* ids) {
+        if (after) {
+            ahead_.aim(queries_, order.data() + after->first, after->last - after->first, depth_);
+        } else {
+            ahead_.aim(queries_, nullptr, 0, depth_);
+        }
+
         const std::int32_t* rows = order.data() + task.first;
         const std::int64_t count = task.last - task.first;
         const std::int32_t* list = candidates.ids + candidates.indptr[task.group];
@@ -88,6 +116,7 @@ class Worker {
     }
 
   private:
+    static constexpr int kAheadTile = 24, kAheadRow = 8;
     static constexpr std::int64_t kListKeys = 512;  // largest list for scan_list
     static constexpr std::size_t kListFloats = (kListKeys + gemm::kMaxColumns) * gemm::kMaxRows;
 
@@ -121,11 +150,13 @@ class Worker {
         float* table = scores_.get();
         const float* keys = packed_keys_.get();
         for (std::int64_t n = 0; n < nk; n += engine_.columns, keys += key_panel_) {
+            ahead_.ask(kAheadTile);
             engine_.kernels[rows](panel, keys, depth_, table + n, stride, false);
         }
         std::uint32_t masks[kListKeys / 32 + 1];
         for (int i = 0; i < rows; ++i) {
             const float* row = table + i * stride;
+            ahead_.ask(kAheadRow);
             engine_.above(row, nk, floor_(row, nk, k_), masks);
             for (std::int64_t n = 0; n < nk; n += 32) {
                 for (std::uint32_t mask = masks[n / 32]; mask; mask &= mask - 1) {
@@ -166,6 +197,7 @@ class Worker {
     Floor floor_;
     std::size_t query_panel_, key_panel_;
     Packer packer_;
+    Ahead ahead_;
     BestK rising_, loose_;
     std::int64_t near_;
     Buffer packed_queries_, packed_keys_, scores_;
@@ -176,8 +208,8 @@ class Worker {
 
 }  // namespace
 
-BadRows search_candidates(Rows queries, Rows keys, std::int64_t depth, int k, const Candidates& candidates,
-                          int threads, float* scores, std::int32_t* ids) {
+BadRows search_candidates(Rows queries, Rows keys, const float* key_scales, std::int64_t depth, int k,
+                          const Candidates& candidates, int threads, float* scores, std::int32_t* ids) {
     std::vector<std::int32_t> order;
     std::vector<Task> tasks = plan(candidates, queries.count, order);
     for (std::int64_t q = 0; q < queries.count; ++q) {
@@ -196,24 +228,24 @@ BadRows search_candidates(Rows queries, Rows keys, std::int64_t depth, int k, co
         reads += length_of(task);
         if (sieved(task)) alone += length_of(task) * (task.last - task.first);
     }
-    std::vector<float> scales;  // pays where a key is read more than once
-    if (reads > keys.count) scales.resize(keys.count);
+    std::vector<float> own_scales;  // pays where a key is read more than once
+    if (reads > keys.count && !key_scales) own_scales.resize(keys.count);
+    const float* scales = key_scales ? key_scales : own_scales.empty() ? nullptr : own_scales.data();
     std::unique_ptr<ByteKeys> bytes;
-    if (!scales.empty() && alone > kByteReads * keys.count && depth <= kMostBytes &&
-        keys.count * depth <= kByteKeys)
+    if (scales && alone > kByteReads * keys.count && depth <= kMostBytes && keys.count * depth <= kByteKeys)
         bytes = std::make_unique<ByteKeys>(keys.count, depth);
     const int team =
         static_cast<int>(std::clamp<std::int64_t>(static_cast<std::int64_t>(order.size()) / 8, 1, threads));
     std::atomic<std::int64_t> next{0}, bad_query{BadRows::kNone}, bad_key{BadRows::kNone};
-    if (!scales.empty()) {
+    if (!own_scales.empty() || bytes) {
         const gemm::Engine& engine = gemm::engine_for(current_simd());
         constexpr std::int64_t kStep = 16;  // keys that stay in the first cache
         run_team(team, [&](int) {
             for (std::int64_t at; (at = next.fetch_add(kStep)) < keys.count;) {
                 const std::int64_t end = std::min(at + kStep, keys.count);
-                for (std::int64_t n = at; n < end; ++n)
-                    scales[n] = scale_of(engine, keys.data + n * keys.stride, depth);
-                if (bytes) bytes->fill(keys, scales.data(), at, end);
+                for (std::int64_t n = at; n < end && !own_scales.empty(); ++n)
+                    own_scales[n] = scale_of(engine, keys.data + n * keys.stride, depth);
+                if (bytes) bytes->fill(keys, scales, at, end);
             }
         });
         next = 0;
@@ -225,13 +257,17 @@ BadRows search_candidates(Rows queries, Rows keys, std::int64_t depth, int k, co
     const std::int64_t shared = first_list - tasks.begin();
     constexpr std::int64_t kLists = ListSearch::kQueries / (kSharing - 1);
     run_team(team, [&](int) {
-        Worker worker(queries, keys, scales.empty() ? nullptr : scales.data(), depth, k);
+        Worker worker(queries, keys, scales, depth, k);
         std::int64_t at;
-        while ((at = next.fetch_add(1)) < shared) worker.run(tasks[at], candidates, order, scores, ids);
+        std::int64_t after;
+        for (at = next.fetch_add(1); at < shared; at = after) {
+            after = next.fetch_add(1);
+            worker.run(tasks[at], after < shared ? &tasks[after] : nullptr, candidates, order, scores, ids);
+        }
         lower(bad_query, worker.bad.query);
         lower(bad_key, worker.bad.key);
         if (!bytes) return;
-        ListSearch search(queries, keys, scales.data(), *bytes, depth, k);
+        ListSearch search(queries, keys, scales, *bytes, depth, k);
         const std::int64_t count = static_cast<std::int64_t>(tasks.size());
         for (; (at = shared + (at - shared) * kLists) < count; at = next.fetch_add(1)) {
             for (std::int64_t t = at; t < std::min(at + kLists, count); ++t) {

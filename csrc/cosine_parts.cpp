@@ -108,6 +108,19 @@ float scale_of(const gemm::Engine& engine, const float* row, std::int64_t depth)
     return norm == 0 ? 0.0f : norm > 1e-18 && norm < 1e18 ? static_cast<float>(1 / norm) : kSpecial;
 }
 
+void measure_keys(Rows keys, std::int64_t depth, int threads, float* scales) {
+    const gemm::Engine& engine = gemm::engine_for(current_simd());
+    constexpr std::int64_t kStep = 1024;
+    std::atomic<std::int64_t> next{0};
+    const std::int64_t steps = (keys.count + kStep - 1) / kStep;
+    run_team(static_cast<int>(std::clamp<std::int64_t>(steps, 1, threads)), [&](int) {
+        for (std::int64_t at; (at = next.fetch_add(kStep)) < keys.count;) {
+            for (std::int64_t n = at; n < std::min(at + kStep, keys.count); ++n)
+                scales[n] = scale_of(engine, keys.data + n * keys.stride, depth);
+        }
+    });
+}
+
 void lower(std::atomic<std::int64_t>& slot, std::int64_t value) {
     std::int64_t seen = slot.load(std::memory_order_relaxed);
     while (value < seen && !slot.compare_exchange_weak(seen, value, std::memory_order_relaxed)) {

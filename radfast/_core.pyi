@@ -13,10 +13,22 @@ def lower_simd(wanted: str) -> str: ...
 def fma_peak(seconds: float) -> float: ...
 
 # cosine: (scores, ids, first bad query or -1, first bad key or -1)
-def cosine_dense(queries: _F32, keys: _F32, k: int, threads: int) -> tuple[_F32, _I32, int, int]: ...
-def cosine_candidates(
-    queries: _F32, keys: _F32, k: int, indptr: _I64, ids: _I32, group: _I32, threads: int
+def cosine_dense(
+    queries: _F32, keys: _F32, k: int, threads: int, key_scales: _F32 | None = None
 ) -> tuple[_F32, _I32, int, int]: ...
+def cosine_candidates(
+    queries: _F32,
+    keys: _F32,
+    k: int,
+    indptr: _I64,
+    ids: _I32,
+    group: _I32,
+    threads: int,
+    key_scales: _F32 | None = None,
+) -> tuple[_F32, _I32, int, int]: ...
+
+# what makes each row a unit vector; for key_scales
+def measure_keys(keys: _F32, threads: int) -> _F32: ...
 
 class PrunedIndex:
     def __init__(self, keys: _F32, basis: _F32) -> None: ...

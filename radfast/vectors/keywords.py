@@ -14,7 +14,7 @@ import pyarrow as pa
 from safetensors.numpy import save_file
 
 from radfast.errors import UsageError
-from radfast.kernels.cosine import Found, as_rows, cosine_topk
+from radfast.kernels.cosine import Found, PreparedKeys, as_rows, cosine_topk
 from radfast.kernels.cosine.halves import FoundHalves, cosine_topk_halves
 from radfast.kernels.cosine.pruned import PrunedKeys
 from radfast.store import write_atomically
@@ -35,12 +35,16 @@ _VECTORS, _WORDS = "vectors.safetensors", "words.arrow"
 class KeywordIndex:
     """Words with their vectors, searched exactly by cosine.
 
+    The lengths of the vectors, 4 bytes a word, are taken once: in the first search of all words, or of lists
+    with as many pairs as there are words. `add` and `remove` drop them. Unit or packed copies are not kept:
+    they would double the memory, and undo that of a memory-mapped index.
+
     Parameters
     ----------
     words : sequence of str
         V distinct words; the position of a word is its id.
     vectors : array of float (V, F)
-        One row per word, any length.
+        One row per word, any length. Kept, not copied, where it is float32: it must not change any more.
     threads : int
         Threads of a search, 0 takes all cores.
 
@@ -64,11 +68,12 @@ class KeywordIndex:
         self.vectors: npt.NDArray[np.float32] = as_rows(vectors, "[KeywordIndex] vectors")
         self.threads = threads
         self.groups: tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]] | None = None
+        self._prepared: PreparedKeys | None = None
         self._pruned: PrunedKeys | None = None
         self._number()
 
     def _number(self) -> None:
-        self._pruned = None
+        self._prepared = self._pruned = None
         if len(self.words) != len(self.vectors):
             raise UsageError(f"[KeywordIndex] {len(self.words)} words but {len(self.vectors)} vectors")
         self._ids = {word: row for row, word in enumerate(self.words)}
@@ -116,9 +121,11 @@ class KeywordIndex:
         rows = as_rows(queries, "[KeywordIndex.search] queries")
         if group is None and k <= _SMALL_K and len(self) >= _MANY_WORDS and len(rows) >= _MANY_QUERIES:
             if self._pruned is None:
-                self._pruned = PrunedKeys(self.vectors)
+                self._pruned = PrunedKeys(self._keys(None, len(rows)))
             return self._pruned.search(rows, k, threads=self.threads)
-        return cosine_topk(rows, self.vectors, k, candidates=self._candidates(group), threads=self.threads)
+        candidates = self._candidates(group)
+        keys = self._keys(candidates, len(rows))
+        return cosine_topk(rows, keys, k, candidates=candidates, threads=self.threads)
 
     def search_halves(self, queries: Any, k: int = 10, *, group: Any = None) -> FoundHalves:
         """Find the `k` words nearest to either half of each query, (Q, 2F): the higher cosine counts.
@@ -126,9 +133,10 @@ class KeywordIndex:
         Returns scores float32 (Q, k), ids int32 (Q, k) and half int8 (Q, k), which tells the half that gave
         the score (-1 in free places). See `radfast.kernels.cosine.halves`.
         """
-        return cosine_topk_halves(
-            queries, self.vectors, k, candidates=self._candidates(group), threads=self.threads
-        )
+        rows = as_rows(queries, "[KeywordIndex.search_halves] queries")
+        candidates = self._candidates(group)
+        keys = self._keys(candidates, 2 * len(rows))
+        return cosine_topk_halves(rows, keys, k, candidates=candidates, threads=self.threads)
 
     def search_words(self, words: Sequence[str], k: int = 10) -> list[list[tuple[str, float]]]:
         """Return for each of `words` the `k` other words of highest cosine, as (word, cosine), best first."""
@@ -166,6 +174,18 @@ class KeywordIndex:
         indptr = np.zeros(len(ids) + 1, dtype=np.int64)
         np.cumsum([len(one) for one in ids], out=indptr[1:])
         self.groups = indptr, np.array([i for one in ids for i in one], dtype=np.int32)
+
+    def _keys(self, candidates: tuple[Any, Any, Any] | None, n_queries: int) -> Any:
+        # A search of a few lists leaves the other rows alone: they may lie on disk.
+        if self._prepared is None:
+            few = candidates is not None and n_queries * self._longest_list() < len(self)
+            if few:
+                return self.vectors
+            self._prepared = PreparedKeys(self.vectors, threads=self.threads)
+        return self._prepared
+
+    def _longest_list(self) -> int:
+        return int(np.diff(self.groups[0]).max(initial=0)) if self.groups is not None else 0
 
     def _candidates(self, group: Any) -> tuple[Any, Any, Any] | None:
         if group is None:

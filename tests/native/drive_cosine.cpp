@@ -72,7 +72,7 @@ void check_search(Simd simd) {
     const Rows queries = {q.data(), nq, depth}, keys = {n.data(), nk, depth};
     std::vector<float> scores(nq * k), other(nq * k);
     std::vector<std::int32_t> ids(nq * k), other_ids(nq * k);
-    search_dense(queries, keys, depth, k, 2, scores.data(), ids.data());
+    search_dense(queries, keys, nullptr, depth, k, 2, scores.data(), ids.data());
     bool right = true;
     for (std::int64_t i = 0; i < nq; ++i) {
         std::vector<std::pair<double, std::int32_t>> all;
@@ -87,6 +87,11 @@ void check_search(Simd simd) {
     }
     expect(right, "search_dense is wrong", simd);
 
+    std::vector<float> key_scales(nk);
+    measure_keys(keys, depth, 2, key_scales.data());
+    search_dense(queries, keys, key_scales.data(), depth, k, 2, other.data(), other_ids.data());
+    expect(scores == other && ids == other_ids, "measured keys change the answers", simd);
+
     // One list of all keys for each query, each key twice: often enough read to go by bytes.
     std::vector<std::int64_t> indptr(nq + 1);
     std::vector<std::int32_t> lists, group(nq);
@@ -95,12 +100,12 @@ void check_search(Simd simd) {
         for (std::int64_t j = 2 * nk; j-- > 0;) lists.push_back(static_cast<std::int32_t>(j % nk));
         indptr[i + 1] = static_cast<std::int64_t>(lists.size());
     }
-    search_candidates(queries, keys, depth, k, {indptr.data(), nq, lists.data(), group.data()}, 2,
+    search_candidates(queries, keys, nullptr, depth, k, {indptr.data(), nq, lists.data(), group.data()}, 2,
                       other.data(), other_ids.data());
     expect(scores == other && ids == other_ids, "lists differ from the dense search", simd);
     std::fill(group.begin(), group.end(), 0);
-    search_candidates(queries, keys, depth, k, {indptr.data(), nq, lists.data(), group.data()}, 2,
-                      other.data(), other_ids.data());
+    search_candidates(queries, keys, key_scales.data(), depth, k,
+                      {indptr.data(), nq, lists.data(), group.data()}, 2, other.data(), other_ids.data());
     expect(scores == other && ids == other_ids, "a shared list differs from the dense search", simd);
 
     const int prefix = 20;

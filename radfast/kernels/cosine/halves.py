@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from radfast.errors import UsageError
-from radfast.kernels.cosine import Found, as_rows, cosine_topk
+from radfast.kernels.cosine import Found, PreparedKeys, as_rows, cosine_topk
 
 FoundHalves = tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.int8]]
 
@@ -32,7 +32,7 @@ def cosine_topk_halves(
     ----------
     queries : array of float (Q, 2F)
         Two vectors of F features side by side.
-    keys : array of float (N, F)
+    keys : array of float (N, F) or PreparedKeys
         Rows need not be unit vectors.
     k : int
         Answers per query, at least 1.
@@ -55,7 +55,9 @@ def cosine_topk_halves(
     UsageError
         As `cosine_topk`, and if the queries do not have twice the features of the keys.
     """
-    rows, keys = as_rows(queries, "[cosine_topk_halves] queries"), as_rows(keys, "[cosine_topk_halves] keys")
+    rows = as_rows(queries, "[cosine_topk_halves] queries")
+    if not isinstance(keys, PreparedKeys):
+        keys = as_rows(keys, "[cosine_topk_halves] keys")
     width = keys.shape[1]
     if rows.shape[1] != 2 * width:
         raise UsageError(

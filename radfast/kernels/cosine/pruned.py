@@ -16,7 +16,7 @@ import numpy.typing as npt
 import radfast._core as _core
 from radfast.device import count_threads
 from radfast.errors import UsageError
-from radfast.kernels.cosine import Found, as_rows, cosine_topk, widen
+from radfast.kernels.cosine import Found, PreparedKeys, as_rows, cosine_topk, widen
 
 _SAMPLE = 64  # keys that stand in for queries
 _RANKS = (2, 10)  # of the sample, for k = 1 (a key finds itself first) and for any more
@@ -41,17 +41,24 @@ class PrunedKeys:
 
     Parameters
     ----------
-    keys : array of float (N, F)
+    keys : array of float (N, F) or PreparedKeys
         As for `cosine_topk`; kept, not copied, where it is float32.
 
     Attributes
     ----------
+    keys : float32 (N, F)
+        The keys.
+    plain : PreparedKeys
+        The same, for the plain search.
     prefix : int
         Features of the prefix; 0 where the plain search is used.
     """
 
     def __init__(self, keys: Any) -> None:
-        self.keys = as_rows(keys, "[PrunedKeys] keys")
+        self.plain = (
+            keys if isinstance(keys, PreparedKeys) else PreparedKeys(as_rows(keys, "[PrunedKeys] keys"))
+        )
+        self.keys = self.plain.rows
         self.prefix, basis = _choose(self.keys)
         self._index = _core.PrunedIndex(self.keys, basis) if self.prefix else None
 
@@ -74,7 +81,7 @@ class PrunedKeys:
         """
         rows = as_rows(queries, "[PrunedKeys.search] queries")
         if self._index is None or k < 1 or rows.shape[1] != self.keys.shape[1]:
-            return cosine_topk(rows, self.keys, k, backend="cpu", threads=threads)
+            return cosine_topk(rows, self.plain, k, backend="cpu", threads=threads)
         _check_finite(rows, "queries")
         room, n_threads = min(k, len(self.keys)), count_threads(threads)
         parts = []
@@ -92,9 +99,9 @@ class PrunedKeys:
             pays = pace <= (1 if at > len(rows) // _EARLY else 1 + _DOUBT / size)
             size = min(2 * size, _LONGEST)
         if at < len(rows):
-            parts.append(cosine_topk(rows[at:], self.keys, room, backend="cpu", threads=threads))
+            parts.append(cosine_topk(rows[at:], self.plain, room, backend="cpu", threads=threads))
         if not parts:
-            return cosine_topk(rows, self.keys, k, backend="cpu", threads=threads)
+            return cosine_topk(rows, self.plain, k, backend="cpu", threads=threads)
         return widen(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]), k)
 
 
