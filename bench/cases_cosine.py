@@ -1,6 +1,7 @@
 """Cosine top-k, dense, pruned and by candidates. Peers take as many threads as ours.
 
-Ours makes unit vectors of queries and keys in every call; peers find the keys ready, as unit vectors.
+Peers find the keys ready, as unit vectors; ours makes them in every call, and has `PreparedKeys` where each
+query sees a list only.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import radfast as rf
 from bench.case import Case
 from radfast import _core
+from radfast.kernels.cosine import PreparedKeys
 from radfast.kernels.cosine.pruned import PrunedKeys
 from radfast.kernels.cosine.reference import cosine_topk as cosine_reference
 
@@ -46,7 +48,7 @@ def _make_vectors(queries: int, keys: int, features: int, k: int, threads: int) 
 def _search(state: dict[str, Any]) -> tuple[Any, Any]:
     return rf.cosine_topk(
         state["queries"],
-        state["keys"],
+        state.get("prepared", state["keys"]),
         state["k"],
         candidates=state.get("candidates"),
         backend="cpu",
@@ -117,8 +119,10 @@ def _make_lists(
     queries: int, keys: int, features: int, groups: int, per_group: int, k: int, threads: int
 ) -> dict[str, Any]:
     random = np.random.default_rng(4)
+    state = _make_vectors(queries, keys, features, k, threads)
     return {
-        **_make_vectors(queries, keys, features, k, threads),
+        **state,
+        "prepared": PreparedKeys(state["keys"], threads=threads),
         "candidates": (
             np.arange(groups + 1, dtype=np.int64) * per_group,
             random.integers(keys, size=groups * per_group, dtype=np.int32),
