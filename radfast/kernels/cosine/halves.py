@@ -63,6 +63,7 @@ def cosine_topk_halves(
         raise UsageError(
             f"[cosine_topk_halves] queries must have twice the {width} features of keys, have {rows.shape[1]}"
         )
+    _check_finite(rows, candidates)
     if candidates is not None:
         candidates = (candidates[0], candidates[1], np.repeat(np.asarray(candidates[2]), 2))
     found = cosine_topk(
@@ -74,6 +75,17 @@ def cosine_topk_halves(
         threads=threads,
     )
     return _merge(found, k)
+
+
+def _check_finite(rows: npt.NDArray[np.float32], candidates: tuple[Any, Any, Any] | None) -> None:
+    # Here, since the search would name the row of a half.
+    bad = ~np.isfinite(rows).all(axis=1)
+    if bad.any() and candidates is not None:
+        group = np.asarray(candidates[2])
+        bad = bad & (group >= 0) if group.shape == bad.shape else bad
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise UsageError(f"[cosine_topk_halves] queries must be finite in float32, row {row} is not")
 
 
 def _merge(found: Found, k: int) -> FoundHalves:
