@@ -93,6 +93,16 @@ class BestK {
     static void drain(std::vector<BestK*>& parts, std::int64_t query, std::vector<std::uint64_t>& scratch,
                       float* scores, std::int32_t* ids) {
         const int k = parts[0]->k_;
+        if (k <= kFew && parts.size() == 1) {  // in order already
+            const std::uint64_t* items = parts[0]->items_.data() + query * parts[0]->capacity_;
+            for (int i = 0; i < k; ++i) {
+                const bool there = items[i] != kFree;
+                decode(items[i], scores + i, ids + i);
+                scores[i] = there ? scores[i] : kLowest;
+                ids[i] = there ? ids[i] : -1;
+            }
+            return;
+        }
         scratch.clear();
         for (const BestK* part : parts) {
             const std::uint64_t* items = part->items_.data() + query * part->capacity_;
@@ -100,9 +110,7 @@ class BestK {
             scratch.insert(scratch.end(), items, std::find(items, items + room, kFree));
         }
         const int found = static_cast<int>(std::min<std::size_t>(scratch.size(), k));
-        if (k > kFew || parts.size() > 1) {
-            std::partial_sort(scratch.begin(), scratch.begin() + found, scratch.end(), std::greater<>());
-        }
+        std::partial_sort(scratch.begin(), scratch.begin() + found, scratch.end(), std::greater<>());
         for (int i = 0; i < found; ++i) decode(scratch[i], scores + i, ids + i);
         std::fill(scores + found, scores + k, kLowest);
         std::fill(ids + found, ids + k, -1);
