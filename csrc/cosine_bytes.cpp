@@ -221,15 +221,7 @@ bool has_vnni() {
 
 }  // namespace
 
-Quantise quantise_for(Simd simd) {
-#if defined(__x86_64__) && defined(__GNUC__)
-    if (simd == Simd::avx512) return quantise_avx512;
-    if (simd == Simd::avx2) return quantise_avx2;
-#else
-    (void)simd;
-#endif
-    return quantise_portable;
-}
+Quantise quantise_for(Simd simd) { return RADFAST_PICK(simd, quantise); }
 
 QuantiseFine quantise_fine_for(Simd simd) {
 #if defined(__x86_64__) && defined(__GNUC__)

@@ -1,7 +1,6 @@
 #include "cosine_lists.h"
 
 #include <algorithm>
-#include <tuple>
 
 namespace radfast::cosine {
 namespace {
@@ -115,16 +114,6 @@ RADFAST_FOR(avx512, __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,av
 #endif
 #undef RADFAST_FOR
 
-std::pair<Sieve, Order> kernels_for(Simd simd) {
-#if defined(__x86_64__) && defined(__GNUC__)
-    if (simd == Simd::avx512) return {sieve_avx512, order_avx512};
-    if (simd == Simd::avx2) return {sieve_avx2, order_avx2};
-#else
-    (void)simd;
-#endif
-    return {sieve_portable, order_portable};
-}
-
 }  // namespace
 
 ListSearch::ListSearch(Rows queries, Rows keys, const float* scales, const ByteKeys& bytes,
@@ -139,9 +128,10 @@ ListSearch::ListSearch(Rows queries, Rows keys, const float* scales, const ByteK
       quantise_(quantise_fine_for(engine_.simd)),
       byte_dots_(byte_dots_for(engine_.simd)),
       floor_(floor_for(engine_.simd)),
+      sieve_(RADFAST_PICK(engine_.simd, sieve)),
+      order_(RADFAST_PICK(engine_.simd, order)),
       packer_(engine_, depth),
       fine_(fine_values(depth)) {
-    std::tie(sieve_, order_) = kernels_for(engine_.simd);
     units_.reserve(kQueries * depth);
 }
 

@@ -53,15 +53,7 @@ __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))) float flo
 
 }  // namespace
 
-Floor floor_for(Simd simd) {
-#if defined(__x86_64__) && defined(__GNUC__)
-    if (simd == Simd::avx512) return floor_avx512;
-    if (simd == Simd::avx2) return floor_avx2;
-#else
-    (void)simd;
-#endif
-    return floor_portable;
-}
+Floor floor_for(Simd simd) { return RADFAST_PICK(simd, floor); }
 
 void follow_chains(const gemm::Engine& engine, const float* unit, const Rows& rows, const float* scales,
                    const std::int32_t* ids, std::int64_t count, std::int64_t depth, float* scores) {

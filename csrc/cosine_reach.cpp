@@ -63,14 +63,6 @@ RADFAST_AVX512 std::uint32_t reach_avx512(const float* tile, int rows, const flo
 
 }  // namespace
 
-Reach reach_for(Simd simd) {
-#if defined(__x86_64__) && defined(__GNUC__)
-    if (simd == Simd::avx512) return reach_avx512;
-    if (simd == Simd::avx2) return reach_avx2;
-#else
-    (void)simd;
-#endif
-    return reach_portable;
-}
+Reach reach_for(Simd simd) { return RADFAST_PICK(simd, reach); }
 
 }  // namespace radfast::cosine

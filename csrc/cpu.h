@@ -16,4 +16,14 @@ Simd lower_simd(Simd limit);
 
 const char* name_of(Simd simd);
 
+// Of the functions name_portable, name_avx2 and name_avx512 the one for a set.
+#if defined(__x86_64__) && defined(__GNUC__)
+#define RADFAST_PICK(simd, name)                       \
+    ((simd) == ::radfast::Simd::avx512 ? name##_avx512 \
+     : (simd) == ::radfast::Simd::avx2 ? name##_avx2   \
+                                       : name##_portable)
+#else
+#define RADFAST_PICK(simd, name) ((void)(simd), name##_portable)
+#endif
+
 }  // namespace radfast
