@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: Up to this many topics the sweeps are dense.
 MOST_DENSE_TOPICS = 128
 #: The start of a dense run: parts of the documents, one stage each.
-START = (1 / 4, 1 / 2)  # from less, chains end in poorer modes (docs/lda.md)
+START = (1 / 4, 1 / 2)  # from 1/16 a large corpus ended in poorer modes (docs/lda.md)
 STAGE_SHARE, MOST_STAGE_SWEEPS = 0.15, 20  # of the run, in sweeps
 LEAST_SWEEPS = 20  # shorter runs have no start
 #: Of the corpus. A part of few documents can lead to a poor mode: on 6000 tokens 4 seeds of 20, else 1.
