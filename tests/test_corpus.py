@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+from radfast import _core
 from radfast.errors import CannotWriteError, UsageError
 from radfast.text import Corpus, Tokenizer
 
@@ -278,3 +280,25 @@ def test_fit_into_a_folder_is_a_saved_corpus(corpus: Corpus, tmp_path: Path) -> 
     assert lines.tokens.tolist() == [0, 1, 0]
     with pytest.raises(CannotWriteError, match=r"lines\.txt"):
         make().fit_transform(TEXTS, folder=tmp_path / "lines.txt")
+
+
+def test_a_vocabulary_is_made_when_asked_for_and_belongs_to_its_owner() -> None:
+    tokenizer = Tokenizer(min_df=1, drop_top=0)
+    assert not hasattr(tokenizer, "vocabulary_")
+    corpus = tokenizer.fit_transform(["übrig liver", "liver"])
+    for owner in (tokenizer, corpus):
+        again = copy.deepcopy(owner)
+        words = again.vocabulary_ if isinstance(again, Tokenizer) else again.vocabulary
+        assert words == ["liver", "übrig"]
+    corpus.vocabulary.append("spleen")
+    assert corpus.vocabulary == ["liver", "übrig", "spleen"]
+    assert tokenizer.vocabulary_ == ["liver", "übrig"]
+    assert tokenizer.fit(["heart"]).vocabulary_ == ["heart"]
+    tokenizer.transform(["heart"]).vocabulary.append("spleen")
+    assert tokenizer.vocabulary_ == ["heart"]
+
+
+@pytest.mark.parametrize("ends", [[3, 2], [9]])
+def test_words_lie_within_their_bytes(ends: list[int]) -> None:
+    with pytest.raises(ValueError, match="ends of words must ascend within their bytes"):
+        _core.list_words(np.frombuffer(b"liver", np.uint8), np.array(ends, np.uint64))

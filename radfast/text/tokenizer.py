@@ -201,7 +201,9 @@ class Tokenizer(BaseEstimator):  # type: ignore[misc]
 
     @property
     def vocabulary_(self) -> list[str]:
-        """The words, by descending count, then by their bytes."""
+        """The words, by descending count, then by bytes; strings are made when first asked for."""
+        if "_words" not in vars(self):
+            raise AttributeError("[Tokenizer] vocabulary_ is there after fit")
         if not isinstance(self._words, list):
             self._words = list(self._words)
         return self._words
