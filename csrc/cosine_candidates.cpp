@@ -6,6 +6,7 @@
 #include "cosine.h"
 #include "cosine_lists.h"
 #include "cosine_parts.h"
+#include "cosine_rank.h"
 
 namespace radfast::cosine {
 namespace {
@@ -77,6 +78,8 @@ class Worker {
           k_(k),
           engine_(gemm::engine_for(current_simd())),
           floor_(floor_for(engine_.simd)),
+          collect_(collect_for(engine_.simd)),
+          order_(order_for(engine_.simd)),
           query_panel_(gemm::panel_floats(depth, engine_.rows)),
           key_panel_(gemm::panel_floats(depth, engine_.columns)),
           packer_(engine_, depth),
@@ -106,9 +109,13 @@ class Worker {
         const bool loose = count < kSharing && k_ <= BestK::kFew;
         if (!loose) sort_list(list, length);
         BestK& best = loose ? loose_ : rising_;
-        best.reset(count);
-        scan_panels(rows, count, list, length, loose, best);
         parts_.assign(1, &best);
+        if (!loose && length <= std::min(kListKeys, near_)) {
+            scan_list(rows, count, list, length, scores, ids);
+            return;
+        }
+        best.reset(count);
+        scan_blocks(rows, count, list, length, best);
         for (std::int64_t q = 0; q < count; ++q) {
             const std::int64_t at = std::int64_t{rows[q]} * k_;
             BestK::drain(parts_, q, scratch_, scores + at, ids + at);
@@ -120,51 +127,67 @@ class Worker {
     static constexpr std::int64_t kListKeys = 512;  // largest list for scan_list
     static constexpr std::size_t kListFloats = (kListKeys + gemm::kMaxColumns) * gemm::kMaxRows;
 
-    // All queries of a task against its list, panel by panel.
-    void scan_panels(const std::int32_t* rows, std::int64_t count, const std::int32_t* list,
-                     std::int64_t length, bool loose, BestK& best) {
-        const std::int64_t panels = (count + engine_.rows - 1) / engine_.rows;
-        packed_queries_.reserve(panels * query_panel_);
+    const float* pack_queries(const std::int32_t* rows, std::int64_t count) {
+        packed_queries_.reserve((count + engine_.rows - 1) / engine_.rows * query_panel_);
         bad.query = std::min(
             bad.query, packer_.pack(queries_, nullptr, rows, 0, count, engine_.rows, packed_queries_.get()));
+        return packed_queries_.get();
+    }
+    void pack_keys(const std::int32_t* list, std::int64_t count) {
+        bad.key = std::min(
+            bad.key, packer_.pack(keys_, key_scales_, list, 0, count, engine_.columns, packed_keys_.get()));
+    }
+
+    // All queries of a task against its list, panel by panel.
+    void scan_blocks(const std::int32_t* rows, std::int64_t count, const std::int32_t* list,
+                     std::int64_t length, BestK& best) {
+        const float* packed = pack_queries(rows, count);
         for (std::int64_t n0 = 0; n0 < length; n0 += near_) {
             const std::int64_t nk = std::min(near_, length - n0);
-            bad.key = std::min(bad.key, packer_.pack(keys_, key_scales_, list + n0, 0, nk, engine_.columns,
-                                                     packed_keys_.get()));
-            for (std::int64_t q = 0; q < count; q += engine_.rows) {
+            pack_keys(list + n0, nk);
+            const float* panel = packed;
+            for (std::int64_t q = 0; q < count; q += engine_.rows, panel += query_panel_) {
                 const int height = static_cast<int>(std::min<std::int64_t>(engine_.rows, count - q));
-                const float* panel = packed_queries_.get() + q / engine_.rows * query_panel_;
-                if (!loose && length <= kListKeys && length == nk) {
-                    scan_list(panel, q, height, nk, list, best);
-                } else {
-                    scan_block(panel, q, height, nk, list + n0, best);
-                }
+                scan_block(panel, q, height, nk, list + n0, best);
             }
         }
     }
 
-    // All scores of a few keys first, then a threshold, then the offers.
-    void scan_list(const float* panel, std::int64_t q, int rows, std::int64_t nk, const std::int32_t* list,
-                   BestK& best) {
+    // The same with a list of few keys, different and in rising order: all scores of a panel first, then a
+    // bound for each query, and what exceeds it put in order at once.
+    void scan_list(const std::int32_t* rows, std::int64_t count, const std::int32_t* list, std::int64_t nk,
+                   float* scores, std::int32_t* ids) {
+        const float* panel = pack_queries(rows, count);
+        pack_keys(list, nk);
         const std::int64_t stride = (nk + engine_.columns - 1) / engine_.columns * engine_.columns;
         float* table = scores_.get();
-        const float* keys = packed_keys_.get();
-        for (std::int64_t n = 0; n < nk; n += engine_.columns, keys += key_panel_) {
-            ahead_.ask(kAheadTile);
-            engine_.kernels[rows](panel, keys, depth_, table + n, stride, false);
-        }
-        std::uint32_t masks[kListKeys / 32 + 1];
-        for (int i = 0; i < rows; ++i) {
-            const float* row = table + i * stride;
-            ahead_.ask(kAheadRow);
-            engine_.above(row, nk, floor_(row, nk, k_), masks);
-            for (std::int64_t n = 0; n < nk; n += 32) {
-                for (std::uint32_t mask = masks[n / 32]; mask; mask &= mask - 1) {
-                    const std::int64_t j = n + std::countr_zero(mask);
-                    best.offer(q + i, row[j], list[j]);
-                }
+        for (std::int64_t q = 0; q < count; q += engine_.rows, panel += query_panel_) {
+            const int height = static_cast<int>(std::min<std::int64_t>(engine_.rows, count - q));
+            const float* keys = packed_keys_.get();
+            for (std::int64_t n = 0; n < nk; n += engine_.columns, keys += key_panel_) {
+                ahead_.ask(kAheadTile);
+                engine_.kernels[height](panel, keys, depth_, table + n, stride, false);
+            }
+            for (int i = 0; i < height; ++i) {
+                const std::int64_t at = std::int64_t{rows[q + i]} * k_;
+                ahead_.ask(kAheadRow);
+                take_best(table + i * stride, nk, list, scores + at, ids + at);
             }
         }
+    }
+
+    void take_best(const float* row, std::int64_t nk, const std::int32_t* list, float* scores,
+                   std::int32_t* ids) {
+        float high[kListKeys + kRankedRoom];
+        std::int32_t high_ids[kListKeys + kRankedRoom];
+        const std::int64_t count = collect_(row, list, nk, floor_(row, nk, k_), high, high_ids);
+        if (count >= k_ && count <= kRanked) {
+            order_(high, high_ids, static_cast<int>(count), k_, scores, ids);
+            return;
+        }
+        rising_.reset(1);
+        for (std::int64_t i = 0; i < count; ++i) rising_.offer(0, high[i], high_ids[i]);
+        BestK::drain(parts_, 0, scratch_, scores, ids);
     }
 
     void scan_block(const float* panel, std::int64_t q, int rows, std::int64_t nk, const std::int32_t* list,
@@ -195,6 +218,8 @@ class Worker {
     int k_;
     const gemm::Engine& engine_;
     Floor floor_;
+    Collect collect_;
+    Order order_;
     std::size_t query_panel_, key_panel_;
     Packer packer_;
     Ahead ahead_;

@@ -8,11 +8,8 @@ namespace {
 #define RADFAST_INLINE inline __attribute__((always_inline))
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
-constexpr int kRanked = 64;  // most values that are put in order by counting, all with all
 
-// One body each; gcc makes vectors of it for every set.
-
-// at_least[i], at_most[i]: what the score of key ids[i] lies between, up to Margin::fixed.
+// One body; gcc makes vectors of it for every set.
 RADFAST_INLINE void bound(const std::int32_t* sums, const std::int32_t* ids, const float* steps,
                           std::int64_t count, float step, float margin, float* at_least, float* at_most) {
     for (std::int64_t i = 0; i < count; ++i) {
@@ -22,89 +19,11 @@ RADFAST_INLINE void bound(const std::int32_t* sums, const std::int32_t* ids, con
     }
 }
 
-// larger[i]: how many of the values are larger than values[i]. Up to kRanked; room to a multiple of `width`.
-template <int width, typename Value>
-RADFAST_INLINE std::int64_t rank(Value* values, int count, Value lowest, std::int32_t* larger) {
-    for (int i = count; i % width; ++i) values[i] = lowest;
-    std::int64_t sum = 0;
-    for (int at = 0; at < count; at += width) {
-        std::int32_t own[width] = {};
-        for (int r = 0; r < count; ++r) {
-            for (int c = 0; c < width; ++c) own[c] += values[r] > values[at + c];
-        }
-        for (int c = 0; c < width; ++c) {
-            larger[at + c] = own[c];
-            sum += at + c < count ? own[c] : 0;
-        }
-    }
-    return sum;
-}
-
-// The k-th largest value; `different` says that no two of the largest are equal.
-RADFAST_INLINE float find_kth(float* values, int count, int k, bool& different) {
-    if (count > kRanked) {
-        std::partial_sort(values, values + k, values + count, std::greater<>());
-        const float kth = values[k - 1];
-        const auto end = std::partition(values + k, values + count, [&](float x) { return x == kth; });
-        different = std::adjacent_find(values, end) == end;
-        return kth;
-    }
-    std::int32_t larger[kRanked];
-    different = rank<16>(values, count, kLowest, larger) == std::int64_t{count} * (count - 1) / 2;
-    float kth = -kLowest;
-    for (int i = 0; i < count; ++i) kth = std::min(kth, larger[i] < k ? values[i] : -kLowest);
-    return kth;
-}
-
-RADFAST_INLINE std::int64_t sieve(const Seen& seen, const ByteKeys::Margin& margin, Floor floor, int k,
-                                  bool different, const SieveRoom& room) {
-    bound(seen.sums, seen.ids, seen.steps, seen.count, seen.step, margin.per_step, room.at_least,
-          room.at_most);
-    float kth = kLowest;
-    if (seen.count > k) {
-        kth = floor(room.at_least, seen.count, k);
-        int high = 0;
-        // Every place is written and some are kept: no branch to guess wrong.
-        for (std::int64_t i = 0; k > 1 && i < seen.count; ++i) {
-            room.high[high] = room.at_least[i];
-            high += room.at_least[i] > kth;
-        }
-        bool all_differ = true;
-        if (k > 1) kth = find_kth(room.high, high, k, all_differ);
-        if (!different && !all_differ) return -1;
-    }
-    const float limit = kth - 2 * margin.fixed;
-    std::int64_t kept = 0;
-    for (std::int64_t i = 0; i < seen.count; ++i) {
-        room.kept[kept] = seen.ids[i];
-        kept += room.at_most[i] > limit;
-    }
-    return kept;
-}
-
-// Writes the k best of `count` items in order; false where two are equal.
-RADFAST_INLINE bool order(std::uint64_t* items, int count, int k, float* scores, std::int32_t* ids) {
-    if (k == 1) {
-        BestK::decode(*std::max_element(items, items + count), scores, ids);
-        return true;
-    }
-    std::int32_t larger[kRanked];
-    if (rank<8>(items, count, std::uint64_t{0}, larger) != std::int64_t{count} * (count - 1) / 2)
-        return false;
-    for (int i = 0; i < count; ++i) {
-        if (larger[i] < k) BestK::decode(items[i], scores + larger[i], ids + larger[i]);
-    }
-    return true;
-}
-
 #define RADFAST_FOR(name, ...)                                                                           \
-    __VA_ARGS__ std::int64_t sieve_##name(const Seen& seen, const ByteKeys::Margin& margin, Floor floor, \
-                                          int k, bool different, const SieveRoom& room) {                \
-        return sieve(seen, margin, floor, k, different, room);                                           \
-    }                                                                                                    \
-    __VA_ARGS__ bool order_##name(std::uint64_t* items, int count, int k, float* scores,                 \
-                                  std::int32_t* ids) {                                                   \
-        return order(items, count, k, scores, ids);                                                      \
+    __VA_ARGS__ void bound_##name(const std::int32_t* sums, const std::int32_t* ids, const float* steps, \
+                                  std::int64_t count, float step, float margin, float* at_least,         \
+                                  float* at_most) {                                                      \
+        bound(sums, ids, steps, count, step, margin, at_least, at_most);                                 \
     }
 
 RADFAST_FOR(portable)
@@ -128,8 +47,10 @@ ListSearch::ListSearch(Rows queries, Rows keys, const float* scales, const ByteK
       quantise_(quantise_fine_for(engine_.simd)),
       byte_dots_(byte_dots_for(engine_.simd)),
       floor_(floor_for(engine_.simd)),
-      sieve_(RADFAST_PICK(engine_.simd, sieve)),
-      order_(RADFAST_PICK(engine_.simd, order)),
+      bound_(RADFAST_PICK(engine_.simd, bound)),
+      collect_(collect_for(engine_.simd)),
+      find_kth_(find_kth_for(engine_.simd)),
+      order_(order_for(engine_.simd)),
       packer_(engine_, depth),
       fine_(fine_values(depth)) {
     units_.reserve(kQueries * depth);
@@ -147,7 +68,7 @@ void ListSearch::add(std::int64_t query, const std::int32_t* list, std::int64_t 
     list_.resize(length + next_length);
     std::copy_n(list, length, list_.begin());
     std::copy_n(next, next_length, list_.begin() + length);
-    const std::size_t room = length + kRanked;
+    const std::size_t room = length + kRankedRoom;
     if (sums_.size() < room) {
         sums_.resize(room);
         at_least_.resize(room);
@@ -156,18 +77,15 @@ void ListSearch::add(std::int64_t query, const std::int32_t* list, std::int64_t 
         kept_.resize(room);
     }
     byte_dots_(fine_.data(), bytes_.data(), list_.data(), length, length + next_length, depth_, sums_.data());
-    const ByteKeys::Margin margin = bytes_.margin(own.error);
-    const SieveRoom places = {at_least_.data(), at_most_.data(), high_.data(), kept_.data()};
-    Seen seen = {sums_.data(), list_.data(), bytes_.steps(), length, own.step};
-    std::int64_t kept = sieve_(seen, margin, floor_, k_, false, places);
+    std::int64_t kept = sieve(own, length, false);
     if (kept < 0) {
         // Equal values may be those of one key that stands twice, which counts once.
         list_.resize(length);
         std::sort(list_.begin(), list_.end());
         list_.erase(std::unique(list_.begin(), list_.end()), list_.end());
-        seen.count = static_cast<std::int64_t>(list_.size());
-        byte_dots_(fine_.data(), bytes_.data(), list_.data(), seen.count, seen.count, depth_, sums_.data());
-        kept = sieve_(seen, margin, floor_, k_, true, places);
+        const std::int64_t count = static_cast<std::int64_t>(list_.size());
+        byte_dots_(fine_.data(), bytes_.data(), list_.data(), count, count, depth_, sums_.data());
+        kept = sieve(own, count, true);
     }
     const std::size_t before = key_of_.size();
     for (std::int64_t i = 0; i < kept; ++i) {
@@ -179,6 +97,34 @@ void ListSearch::add(std::int64_t query, const std::int32_t* list, std::int64_t 
     rows_.push_back(query);
     ends_.push_back(key_of_.size());
     while (scored_ + gemm::kPairs <= before) score(scored_ + gemm::kPairs);
+}
+
+std::int64_t ListSearch::sieve(const ByteRow& own, std::int64_t count, bool different) {
+    const ByteKeys::Margin margin = bytes_.margin(own.error);
+    bound_(sums_.data(), list_.data(), bytes_.steps(), count, own.step, margin.per_step, at_least_.data(),
+           at_most_.data());
+    float kth = kLowest;
+    if (count > k_) {
+        kth = floor_(at_least_.data(), count, k_);
+        if (k_ > 1) {
+            bool all_differ;
+            kth = find_kth(collect_(at_least_.data(), list_.data(), count, kth, high_.data(), kept_.data()),
+                           all_differ);
+            if (!different && !all_differ) return -1;
+        }
+    }
+    return collect_(at_most_.data(), list_.data(), count, kth - 2 * margin.fixed, high_.data(), kept_.data());
+}
+
+// The k-th largest of the values in high_; `different` says that no two of the largest are equal.
+float ListSearch::find_kth(std::int64_t high, bool& different) {
+    if (high <= kRanked) return find_kth_(high_.data(), static_cast<int>(high), k_, different);
+    float* values = high_.data();
+    std::partial_sort(values, values + k_, values + high, std::greater<>());
+    const float kth = values[k_ - 1];
+    const auto end = std::partition(values + k_, values + high, [&](float x) { return x == kth; });
+    different = std::adjacent_find(values, end) == end;
+    return kth;
 }
 
 void ListSearch::score(std::size_t until) {
@@ -197,12 +143,8 @@ void ListSearch::score(std::size_t until) {
 void ListSearch::finish(float* scores, std::int32_t* ids) {
     while (scored_ < key_of_.size()) score(std::min(scored_ + gemm::kPairs, key_of_.size()));
     std::size_t from = 0;
-    for (std::size_t q = 0; q < rows_.size(); from = ends_[q++]) {
-        items_.clear();
-        for (std::size_t i = from; i < ends_[q]; ++i)
-            items_.push_back(BestK::encode(score_of_[i], key_of_[i]));
-        write(scores + rows_[q] * k_, ids + rows_[q] * k_);
-    }
+    for (std::size_t q = 0; q < rows_.size(); from = ends_[q++])
+        write(from, ends_[q], scores + rows_[q] * k_, ids + rows_[q] * k_);
     rows_.clear();
     ends_.clear();
     unit_of_.clear();
@@ -210,13 +152,14 @@ void ListSearch::finish(float* scores, std::int32_t* ids) {
     scored_ = 0;
 }
 
-void ListSearch::write(float* scores, std::int32_t* ids) {
-    std::int64_t count = static_cast<std::int64_t>(items_.size());
-    if (count <= kRanked) {
-        items_.resize(kRanked);
-        if (count >= k_ && order_(items_.data(), static_cast<int>(count), k_, scores, ids)) return;
-        items_.resize(count);
-    }
+void ListSearch::write(std::size_t from, std::size_t to, float* scores, std::int32_t* ids) {
+    const float* values = score_of_.data() + from;
+    const std::int32_t* keys = key_of_.data() + from;
+    std::int64_t count = static_cast<std::int64_t>(to - from);
+    if (count >= k_ && count <= kRanked && order_(values, keys, static_cast<int>(count), k_, scores, ids))
+        return;
+    items_.clear();
+    for (std::int64_t i = 0; i < count; ++i) items_.push_back(BestK::encode(values[i], keys[i]));
     std::sort(items_.begin(), items_.end(), std::greater<>());
     items_.erase(std::unique(items_.begin(), items_.end()), items_.end());
     count = std::min<std::int64_t>(items_.size(), k_);

@@ -11,25 +11,13 @@
 #include "cosine.h"
 #include "cosine_bytes.h"
 #include "cosine_parts.h"
+#include "cosine_rank.h"
 
 namespace radfast::cosine {
 
-// A list of keys seen through their bytes.
-struct Seen {
-    const std::int32_t *sums, *ids;
-    const float* steps;  // of all keys
-    std::int64_t count;
-    float step;  // of the query
-};
-struct SieveRoom {
-    float *at_least, *at_most, *high;
-    std::int32_t* kept;
-};
-// Keeps the keys that may be among the k best and returns their number; -1 where equal values leave open
-// whether the best are `different` keys, which the caller may know.
-using Sieve = std::int64_t (*)(const Seen& seen, const ByteKeys::Margin& margin, Floor floor, int k,
-                               bool different, const SieveRoom& room);
-using Order = bool (*)(std::uint64_t* items, int count, int k, float* scores, std::int32_t* ids);
+// at_least[i], at_most[i]: what the score of key ids[i] lies between, up to Margin::fixed.
+using Bound = void (*)(const std::int32_t* sums, const std::int32_t* ids, const float* steps,
+                       std::int64_t count, float step, float margin, float* at_least, float* at_most);
 
 class ListSearch {
   public:
@@ -49,8 +37,12 @@ class ListSearch {
     std::int64_t bad_query = BadRows::kNone;
 
   private:
+    // Leaves the keys that may be among the k best in kept_ and returns their number; -1 where equal values
+    // leave open whether the best are `different` keys, which the caller may know.
+    std::int64_t sieve(const ByteRow& own, std::int64_t count, bool different);
+    float find_kth(std::int64_t high, bool& different);
     void score(std::size_t until);
-    void write(float* scores, std::int32_t* ids);
+    void write(std::size_t from, std::size_t to, float* scores, std::int32_t* ids);
 
     Rows queries_, keys_;
     const float* scales_;
@@ -61,7 +53,9 @@ class ListSearch {
     QuantiseFine quantise_;
     ByteDots byte_dots_;
     Floor floor_;
-    Sieve sieve_;
+    Bound bound_;
+    Collect collect_;
+    FindKth find_kth_;
     Order order_;
     Packer packer_;
     Buffer units_;  // of the queries since finish()
