@@ -7,6 +7,9 @@ namespace {
 
 #define RADFAST_INLINE inline __attribute__((always_inline))
 
+// Keys of one query from which they are scored with it alone, and not with pairs of any queries: its values
+// then need no turning.
+constexpr std::size_t kTogether = 9;
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 // One body; gcc makes vectors of it for every set.
@@ -76,7 +79,22 @@ void ListSearch::add(std::int64_t query, const std::int32_t* list, std::int64_t 
         high_.resize(room);
         kept_.resize(room);
     }
-    byte_dots_(fine_.data(), bytes_.data(), list_.data(), length, length + next_length, depth_, sums_.data());
+    // Rows that were found for the query before are asked for little by little meanwhile: a memory that is
+    // asked for all at once lets the asker wait.
+    constexpr std::int64_t kStep = 16;
+    const std::size_t waiting = ends_.size() > 1 ? ends_[ends_.size() - 2] : 0;
+    const std::int64_t row_lines = (depth_ + 15) / 16;
+    const std::int64_t lines = static_cast<std::int64_t>(key_of_.size() - waiting) * row_lines;
+    const std::int64_t share = (lines * kStep + length - 1) / length;
+    std::int64_t line = 0;
+    for (std::int64_t i = 0; i < length; i += kStep) {
+        byte_dots_(fine_.data(), bytes_.data(), list_.data() + i, std::min(kStep, length - i),
+                   length + next_length - i, depth_, sums_.data() + i);
+        for (std::int64_t end = std::min(line + share, lines); line < end; ++line)
+            __builtin_prefetch(
+                keys_.data + key_of_[waiting + line / row_lines] * keys_.stride + line % row_lines * 16, 0,
+                2);
+    }
     std::int64_t kept = sieve(own, length, false);
     if (kept < 0) {
         // Equal values may be those of one key that stands twice, which counts once.
@@ -87,16 +105,11 @@ void ListSearch::add(std::int64_t query, const std::int32_t* list, std::int64_t 
         byte_dots_(fine_.data(), bytes_.data(), list_.data(), count, count, depth_, sums_.data());
         kept = sieve(own, count, true);
     }
-    const std::size_t before = key_of_.size();
-    for (std::int64_t i = 0; i < kept; ++i) {
-        const float* row = keys_.data + kept_[i] * keys_.stride;
-        for (std::int64_t d = 0; d < depth_; d += 16) __builtin_prefetch(row + d, 0, 2);
-    }
     key_of_.insert(key_of_.end(), kept_.begin(), kept_.begin() + kept);
     unit_of_.insert(unit_of_.end(), kept, unit);
     rows_.push_back(query);
     ends_.push_back(key_of_.size());
-    while (scored_ + gemm::kPairs <= before) score(scored_ + gemm::kPairs);
+    if (scored_ + 1 < ends_.size()) score_next();
 }
 
 std::int64_t ListSearch::sieve(const ByteRow& own, std::int64_t count, bool different) {
@@ -127,21 +140,38 @@ float ListSearch::find_kth(std::int64_t high, bool& different) {
     return kth;
 }
 
-void ListSearch::score(std::size_t until) {
-    const float* rows[gemm::kPairs];
-    float factors[gemm::kPairs];
-    score_of_.resize(std::max(score_of_.size(), until));
-    for (std::size_t i = scored_; i < until; ++i) {
-        rows[i - scored_] = keys_.data + key_of_[i] * keys_.stride;
-        factors[i - scored_] = scales_[key_of_[i]];
+void ListSearch::score_next() {
+    std::size_t at = scored_ ? ends_[scored_ - 1] : 0;
+    const std::size_t end = ends_[scored_++];
+    score_of_.resize(std::max(score_of_.size(), end));
+    if (end - at >= kTogether) {
+        const int here = static_cast<int>(std::min<std::size_t>(end - at, gemm::kPairs));
+        follow_chains(engine_, unit_of_[at], keys_, scales_, key_of_.data() + at, here, depth_,
+                      score_of_.data() + at);
+        at += here;
     }
-    engine_.pairs(unit_of_.data() + scored_, rows, factors, static_cast<int>(until - scored_), depth_,
-                  score_of_.data() + scored_);
-    scored_ = until;
+    for (; at < end; ++at) {
+        apart_.push_back(at);
+        if (apart_.size() == gemm::kPairs) score_apart();
+    }
+}
+
+void ListSearch::score_apart() {
+    const float *units[gemm::kPairs], *rows[gemm::kPairs];
+    float factors[gemm::kPairs], found[gemm::kPairs];
+    for (std::size_t i = 0; i < apart_.size(); ++i) {
+        units[i] = unit_of_[apart_[i]];
+        rows[i] = keys_.data + key_of_[apart_[i]] * keys_.stride;
+        factors[i] = scales_[key_of_[apart_[i]]];
+    }
+    engine_.pairs(units, rows, factors, static_cast<int>(apart_.size()), depth_, found);
+    for (std::size_t i = 0; i < apart_.size(); ++i) score_of_[apart_[i]] = found[i];
+    apart_.clear();
 }
 
 void ListSearch::finish(float* scores, std::int32_t* ids) {
-    while (scored_ < key_of_.size()) score(std::min(scored_ + gemm::kPairs, key_of_.size()));
+    while (scored_ < ends_.size()) score_next();
+    if (!apart_.empty()) score_apart();
     std::size_t from = 0;
     for (std::size_t q = 0; q < rows_.size(); from = ends_[q++])
         write(from, ends_[q], scores + rows_[q] * k_, ids + rows_[q] * k_);

@@ -41,7 +41,9 @@ class ListSearch {
     // leave open whether the best are `different` keys, which the caller may know.
     std::int64_t sieve(const ByteRow& own, std::int64_t count, bool different);
     float find_kth(std::int64_t high, bool& different);
-    void score(std::size_t until);
+    // Scores the first query that is not yet, but for some of its pairs, which wait in apart_.
+    void score_next();
+    void score_apart();
     void write(std::size_t from, std::size_t to, float* scores, std::int32_t* ids);
 
     Rows queries_, keys_;
@@ -65,7 +67,8 @@ class ListSearch {
     std::vector<const float*> unit_of_;
     std::vector<std::int32_t> key_of_;
     std::vector<float> score_of_;
-    std::size_t scored_ = 0;
+    std::size_t scored_ = 0;  // queries
+    std::vector<std::size_t> apart_;
     std::vector<std::int16_t> fine_;
     std::vector<std::int32_t> list_, sums_, kept_;
     std::vector<float> at_least_, at_most_, high_;
