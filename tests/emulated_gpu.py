@@ -216,6 +216,7 @@ class EmulatedCupy(SimpleNamespace):
             cuda=SimpleNamespace(
                 Device=lambda device=0: SimpleNamespace(compute_capability="90"),
                 nvrtc=EmulatedCompiler(),
+                get_current_stream=lambda: SimpleNamespace(synchronize=lambda: None),
                 runtime=SimpleNamespace(
                     getDevice=lambda: 0,
                     memGetInfo=lambda: (self.free, self.free),

@@ -346,3 +346,31 @@ def test_lists_full_of_ties(simd: str, k: int) -> None:
         allowed = [i for i in order[q].tolist() if i in set(lists[group[q]].tolist())]
         assert found[1][q].tolist() == allowed[:k]
     assert np.isfinite(dense).all()
+
+
+@pytest.mark.parametrize("different", [3, 600])
+@pytest.mark.parametrize("k", [1, 9, 16, 17, 64, 65, 130])
+def test_lists_of_all_lengths_give_the_dense_bits(simd: str, k: int, different: int) -> None:
+    # Shared by 9 queries: up to 512 keys are put in order at once where at most 64 exceed their bound, which
+    # there is for k up to 16. Of their own, and read often: up to 64 are ranked. Equal keys overfill both.
+    rng = np.random.default_rng(k)
+    lengths = (1, 15, 16, 17, 31, 33, 63, 64, 65, 100, 511, 512, 513)
+    queries, keys = draw((9 * len(lengths), 33), 1), draw((600, 33), 2)[rng.integers(0, different, 600)]
+    lists = [rng.permutation(600)[:n] for n in lengths]
+    shared = (np.cumsum([0, *lengths]), np.concatenate(lists), np.arange(len(queries)) % len(lengths))
+    single = (
+        np.cumsum([0, *(lengths * 9)]),
+        np.concatenate([*lists] * 9),
+        np.arange(len(queries)),
+    )
+    dense, order = rf.cosine_topk(queries, keys, 600)
+    for candidates in (shared, single):
+        for threads in (1, 2):
+            scores, ids = rf.cosine_topk(queries, keys, k, candidates=candidates, threads=threads)
+            for q in range(len(queries)):
+                there = np.isin(order[q], lists[q % len(lists)])
+                count = min(k, int(there.sum()))
+                assert ids[q, :count].tolist() == order[q][there][:k].tolist()
+                assert (scores[q, :count] == dense[q][there][:k]).all()
+                assert (ids[q, count:] == -1).all()
+                assert (scores[q, count:] == -np.inf).all()

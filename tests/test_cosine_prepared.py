@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from radfast.errors import UsageError
 from radfast.kernels.cosine import PreparedKeys, cpu
 from radfast.kernels.cosine.halves import cosine_topk_halves
 from radfast.kernels.cosine.pruned import PrunedKeys
-from radfast.vectors import KeywordIndex
+from radfast.vectors import KeywordIndex, keywords
 
 
 def assert_alike(found: tuple[Any, ...], wanted: tuple[Any, ...]) -> None:
@@ -154,3 +155,19 @@ def test_pruned_keys_take_prepared_ones(monkeypatch: pytest.MonkeyPatch) -> None
     measured = Measured(monkeypatch)
     assert_alike(PrunedKeys(prepared).search(queries, 5), rf.cosine_topk(queries, keys, 5))
     assert measured.times == 0
+
+
+def test_a_pickled_index_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keywords, "_MANY_WORDS", 1)
+    monkeypatch.setattr(keywords, "_MANY_QUERIES", 1)
+    vectors = draw((900, 64), 1) * np.float32(0.8) ** np.arange(64, dtype=np.float32)
+    queries = vectors[:70]
+    index = KeywordIndex([f"w{i}" for i in range(900)], vectors)
+    found = index.search(queries, 5)
+    assert index._pruned is not None
+    assert index._pruned.prefix > 0
+    again = pickle.loads(pickle.dumps(index))  # noqa: S301
+    measured = Measured(monkeypatch)
+    assert_alike(again.search(queries, 5), found)
+    assert measured.times == 1
+    assert again.words == index.words

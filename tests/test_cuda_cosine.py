@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import radfast as rf
 from radfast import _core, device
 from radfast.errors import UsageError
 from radfast.kernels import on_gpu
-from radfast.kernels.cosine import cuda, reference
+from radfast.kernels.cosine import PreparedKeys, cuda, reference
+from radfast.vectors import KeywordIndex, keywords
 
 EPS = 2.0**-24
 
@@ -318,3 +320,69 @@ def test_tensors_and_streams_of_torch() -> None:
         torch.from_numpy(queries).cuda().bfloat16(), torch.from_numpy(keys).cuda().half(), 7
     )
     assert (coarse[0].float().cpu().numpy() - wanted[0] < 0.05).all()
+
+
+def count_uploads(emulated: EmulatedCupy, shape: tuple[int, ...]) -> list[int]:
+    """Return a list that grows with every array of `shape` that is copied to the GPU from now on."""
+    uploads: list[int] = []
+    copy = emulated.asarray
+
+    def counted(array: Any) -> Any:
+        if not isinstance(array, DeviceArray) and np.shape(array) == shape:
+            uploads.append(1)
+        return copy(array)
+
+    emulated.asarray = counted
+    return uploads
+
+
+def test_an_index_copies_its_vectors_to_the_gpu_once(
+    emulated: EmulatedCupy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Also where the CPU would read few rows, or would prune.
+    monkeypatch.setattr(keywords, "_MANY_WORDS", 1)
+    monkeypatch.setattr(keywords, "_MANY_QUERIES", 1)
+    vectors, queries = draw((90, 20), 1), draw((7, 20), 2)
+    words = [f"w{i}" for i in range(90)]
+    index = KeywordIndex(words, vectors)
+    index.set_groups([words[:40], words[30:]])
+    group = np.array([0, 1, -1, 0, 1, 1, 0])
+
+    def search_all(uploads: list[int], times: int) -> None:
+        for _ in range(2):
+            for chosen in (group, None):
+                assert index.groups is not None
+                lists = None if chosen is None else (*index.groups, chosen)
+                found = index.search(queries, 5, group=chosen)
+                wanted = rf.cosine_topk(queries, index.vectors, 5, candidates=lists, backend="cpu")
+                for ours, theirs in zip(found, wanted, strict=True):
+                    np.testing.assert_array_equal(ours, theirs)
+            index.search_halves(np.tile(queries, 2), 3)
+        assert len(uploads) == times
+
+    search_all(count_uploads(emulated, (90, 20)), 1)
+    index = pickle.loads(pickle.dumps(index))  # noqa: S301
+    search_all(count_uploads(emulated, (90, 20)), 1)
+    index.add(["new"], vectors[:1])
+    search_all(count_uploads(emulated, (91, 20)), 1)
+    index.remove(["w3"])
+    search_all(count_uploads(emulated, (90, 20)), 1)
+
+
+def test_prepared_keys_are_copied_once_for_each_gpu(
+    emulated: EmulatedCupy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, queries = draw((80, 24), 1), draw((9, 24), 2)
+    for rows in (keys, np.concatenate([keys, keys], axis=1)[:, 24:]):
+        prepared = PreparedKeys(rows)
+        uploads = count_uploads(emulated, (80, 24))
+        for gpu in (0, 0, 1, 0, 1):
+            monkeypatch.setattr(emulated.cuda.runtime, "getDevice", lambda gpu=gpu: gpu)
+            found = rf.cosine_topk(queries, prepared, 5, backend="cuda")
+            wanted = rf.cosine_topk(queries, keys, 5, backend="cpu")
+            np.testing.assert_array_equal(found[1], wanted[1])
+            assert found[0].tobytes() == wanted[0].tobytes()
+        assert len(uploads) == 2
+        again = pickle.loads(pickle.dumps(prepared))  # noqa: S301
+        assert rf.cosine_topk(queries, again, 5)[1].tolist() == found[1].tolist()
+        assert len(uploads) == 3

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from safetensors.numpy import save_file
 
+from radfast.device import choose_backend
 from radfast.errors import UsageError
 from radfast.kernels.cosine import Found, PreparedKeys, as_rows, cosine_topk
 from radfast.kernels.cosine.halves import FoundHalves, cosine_topk_halves
@@ -36,8 +37,9 @@ class KeywordIndex:
     """Words with their vectors, searched exactly by cosine.
 
     The lengths of the vectors, 4 bytes a word, are taken once: in the first search of all words, or of lists
-    with as many pairs as there are words. `add` and `remove` drop them. Unit or packed copies are not kept:
-    they would double the memory, and undo that of a memory-mapped index.
+    with as many pairs as there are words. A GPU gets its copy of the vectors in its first search. `add`,
+    `remove` and pickling drop both. Unit or packed copies are not kept on the host: they would double the
+    memory, and undo that of a memory-mapped index.
 
     Parameters
     ----------
@@ -80,6 +82,9 @@ class KeywordIndex:
         if len(self._ids) != len(self.words):
             raise UsageError("[KeywordIndex] words must be distinct, one stands twice")
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_prepared": None, "_pruned": None}
+
     def __len__(self) -> int:
         return len(self.words)
 
@@ -119,7 +124,8 @@ class KeywordIndex:
             Word ids; equal scores by smaller id; -1 in free places.
         """
         rows = as_rows(queries, "[KeywordIndex.search] queries")
-        if group is None and k <= _SMALL_K and len(self) >= _MANY_WORDS and len(rows) >= _MANY_QUERIES:
+        many = len(self) >= _MANY_WORDS and len(rows) >= _MANY_QUERIES
+        if group is None and k <= _SMALL_K and many and not _has_gpu():
             if self._pruned is None:
                 self._pruned = PrunedKeys(self._keys(None, len(rows)))
             return self._pruned.search(rows, k, threads=self.threads)
@@ -176,9 +182,9 @@ class KeywordIndex:
         self.groups = indptr, np.array([i for one in ids for i in one], dtype=np.int32)
 
     def _keys(self, candidates: tuple[Any, Any, Any] | None, n_queries: int) -> Any:
-        # A search of a few lists leaves the other rows alone: they may lie on disk.
+        # A search of a few lists leaves the other rows alone: they may lie on disk. A GPU gets all, once.
         if self._prepared is None:
-            few = candidates is not None and n_queries * self._longest_list() < len(self)
+            few = candidates is not None and n_queries * self._longest_list() < len(self) and not _has_gpu()
             if few:
                 return self.vectors
             self._prepared = PreparedKeys(self.vectors, threads=self.threads)
@@ -272,6 +278,10 @@ class KeywordIndex:
         if "group_indptr" in tensors:
             index.groups = np.array(tensors["group_indptr"]), np.array(tensors["group_ids"])
         return index
+
+
+def _has_gpu() -> bool:
+    return choose_backend("auto", kernel="KeywordIndex") == "cuda"
 
 
 def _digest(words: Sequence[str]) -> str:

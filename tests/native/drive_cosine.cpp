@@ -65,9 +65,8 @@ void check_block(Simd simd) {
     expect(outside, "multiply_block writes outside its block", simd);
 }
 
-void check_search(Simd simd) {
+void check_search(Simd simd, int k) {
     const std::int64_t nq = 45, nk = 333, depth = 70;
-    const int k = 9;
     const std::vector<float> q = draw(nq * depth, 3), n = draw(nk * depth, 4);
     const Rows queries = {q.data(), nq, depth}, keys = {n.data(), nk, depth};
     std::vector<float> scores(nq * k), other(nq * k);
@@ -92,21 +91,24 @@ void check_search(Simd simd) {
     search_dense(queries, keys, key_scales.data(), depth, k, 2, other.data(), other_ids.data());
     expect(scores == other && ids == other_ids, "measured keys change the answers", simd);
 
-    // One list of all keys for each query, each key twice: often enough read to go by bytes.
-    std::vector<std::int64_t> indptr(nq + 1);
-    std::vector<std::int32_t> lists, group(nq);
-    for (std::int64_t i = 0; i < nq; ++i) {
-        group[i] = static_cast<std::int32_t>(i);
-        for (std::int64_t j = 2 * nk; j-- > 0;) lists.push_back(static_cast<std::int32_t>(j % nk));
-        indptr[i + 1] = static_cast<std::int64_t>(lists.size());
+    // One list of all keys for each query, each key once or twice: often enough read to go by bytes. Then the
+    // first of these lists for all.
+    for (int times : {1, 2}) {
+        std::vector<std::int64_t> indptr(nq + 1);
+        std::vector<std::int32_t> lists, group(nq);
+        for (std::int64_t i = 0; i < nq; ++i) {
+            group[i] = static_cast<std::int32_t>(i);
+            for (std::int64_t j = times * nk; j-- > 0;) lists.push_back(static_cast<std::int32_t>(j % nk));
+            indptr[i + 1] = static_cast<std::int64_t>(lists.size());
+        }
+        const Candidates candidates = {indptr.data(), nq, lists.data(), group.data()};
+        search_candidates(queries, keys, nullptr, depth, k, candidates, 2, other.data(), other_ids.data());
+        expect(scores == other && ids == other_ids, "lists differ from the dense search", simd);
+        std::fill(group.begin(), group.end(), 0);
+        search_candidates(queries, keys, key_scales.data(), depth, k, candidates, 2, other.data(),
+                          other_ids.data());
+        expect(scores == other && ids == other_ids, "a shared list differs from the dense search", simd);
     }
-    search_candidates(queries, keys, nullptr, depth, k, {indptr.data(), nq, lists.data(), group.data()}, 2,
-                      other.data(), other_ids.data());
-    expect(scores == other && ids == other_ids, "lists differ from the dense search", simd);
-    std::fill(group.begin(), group.end(), 0);
-    search_candidates(queries, keys, key_scales.data(), depth, k,
-                      {indptr.data(), nq, lists.data(), group.data()}, 2, other.data(), other_ids.data());
-    expect(scores == other && ids == other_ids, "a shared list differs from the dense search", simd);
 
     const int prefix = 20;
     std::vector<float> basis(prefix * depth, 0.0f);
@@ -123,7 +125,7 @@ int main() {
     for (Simd simd : {Simd::portable, Simd::avx2, Simd::avx512}) {
         if (lower_simd(simd) != simd) continue;
         check_block(simd);
-        check_search(simd);
+        for (int k : {1, 9, 20, 70}) check_search(simd, k);
     }
     if (!failures) std::puts("cosine: all as expected");
     return failures != 0;

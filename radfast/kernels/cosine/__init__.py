@@ -12,8 +12,8 @@ queries (Q, F) and keys (N, F) -> scores float32 (Q, k), ids int32 (Q, k). Compu
 - Fewer than k keys (k > N, a short or an empty list): the free places hold id -1 and score minus infinity.
 - float16, bfloat16 and float64 are converted to float32; views with a row stride are read in place, other
   non-contiguous views are copied.
-- Of keys that are searched again and again `PreparedKeys` holds the lengths, 4 bytes a key. Unit or packed
-  copies are not kept: they would double the memory.
+- Of keys that are searched again and again `PreparedKeys` holds the lengths, 4 bytes a key, and on a GPU one
+  copy of the keys. Unit or packed copies are not kept on the host: they would double the memory.
 - candidates (indptr int64 (G+1,), ids int32, group int32 (Q,)): query q sees ids[indptr[g]:indptr[g+1]] with
   g = group[q], and nothing where g is -1. Lists may be unsorted or empty; an id given twice counts once.
 
@@ -40,7 +40,10 @@ _LARGEST = np.iinfo(np.int32).max
 
 
 class PreparedKeys:
-    """Keys whose lengths are known: taken as keys by every search here, the same answers sooner on the CPU.
+    """Keys made ready once: taken as keys by every search here, the same answers sooner.
+
+    For the CPU that is their lengths. A GPU gets a copy in its first search, 4 bytes a feature, and keeps it;
+    pickling leaves the copy out.
 
     Parameters
     ----------
@@ -63,6 +66,14 @@ class PreparedKeys:
         self.rows = as_rows(keys, "[PreparedKeys] keys")
         self.scales = cpu.measure_keys(self.rows, count_threads(threads))
         self.shape: tuple[int, ...] = self.rows.shape
+        self._on_gpu: dict[int, Any] = {}
+
+    def on_gpu(self) -> Any:
+        """Return the keys as CuPy array (N, F) on the current GPU, copied there by the first call."""
+        return cuda.keep_on_gpu(self.rows, self._on_gpu)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_on_gpu": {}}
 
 
 def cosine_topk(
@@ -112,9 +123,9 @@ def cosine_topk(
     [[2, 1]]
     """
     name = "cosine_topk"
-    scales = None
+    scales = prepared = None
     if isinstance(keys, PreparedKeys):
-        keys, scales = keys.rows, keys.scales
+        prepared, keys, scales = keys, keys.rows, keys.scales
     chosen = choose_backend(backend, queries, keys, kernel=name)
     on_gpu = lies_on_gpu(queries) or lies_on_gpu(keys)
     if backend == "auto" and k > cuda.MAX_K and not on_gpu:
@@ -122,6 +133,7 @@ def cosine_topk(
     match chosen:
         case "cuda":
             with cuda.stream_of(queries, keys):
+                keys = keys if prepared is None else prepared.on_gpu()
                 q, n, lists = _check(name, _as_rows_on_gpu, queries, keys, k, candidates)
                 if min(k, len(n)) > cuda.MAX_K:
                     raise UsageError(f"[{name}] k on backend 'cuda' must be at most {cuda.MAX_K}, is {k}")

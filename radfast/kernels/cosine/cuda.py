@@ -64,6 +64,18 @@ def as_rows_on_gpu(array: Any, name: str) -> Any:
     return rows
 
 
+def keep_on_gpu(rows: npt.NDArray[np.float32], kept: dict[int, Any]) -> Any:
+    """Return `rows` on the current GPU, from `kept` (by device number) after the first time."""
+    cp = on_gpu.cupy()
+    device = int(cp.cuda.runtime.getDevice())
+    if device not in kept:
+        copy = as_rows_on_gpu(rows, "[PreparedKeys] keys")
+        # Later searches may run on other streams, which would not wait for the copy.
+        cp.cuda.get_current_stream().synchronize()
+        kept[device] = copy
+    return kept[device]
+
+
 def on_host(array: Any) -> Any:
     """Return `array` where NumPy can read it: arrays of the GPU are copied."""
     return on_gpu.cupy().asnumpy(on_gpu.cupy().asarray(array)) if lies_on_gpu(array) else array
