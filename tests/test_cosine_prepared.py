@@ -160,7 +160,7 @@ def test_pruned_keys_take_prepared_ones(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_pickled_index_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keywords, "_MANY_WORDS", 1)
     monkeypatch.setattr(keywords, "_MANY_QUERIES", 1)
-    vectors = draw((900, 64), 1) * np.float32(0.8) ** np.arange(64, dtype=np.float32)
+    vectors = draw((900, 256), 1) * np.float32(0.8) ** np.arange(256, dtype=np.float32)
     queries = vectors[:70]
     index = KeywordIndex([f"w{i}" for i in range(900)], vectors)
     found = index.search(queries, 5)
