@@ -19,18 +19,6 @@ namespace {
 
 // One body each; gcc makes vectors of it for AVX2.
 
-RADFAST_INLINE std::int64_t collect(const float* values, const std::int32_t* ids, std::int64_t count,
-                                    float limit, float* high, std::int32_t* high_ids) {
-    std::int64_t kept = 0;
-    // Every place is written and some are kept: no branch to guess wrong.
-    for (std::int64_t i = 0; i < count; ++i) {
-        high[kept] = values[i];
-        high_ids[kept] = ids[i];
-        kept += values[i] > limit;
-    }
-    return kept;
-}
-
 // larger[i]: how many of the values are larger than values[i]; returns their sum, which is that of
 // 0 ... count - 1 just where no two are equal. Values have room to a multiple of `width`, filled here.
 template <int width, typename Value>
@@ -83,11 +71,6 @@ RADFAST_INLINE bool order(const float* values, const std::int32_t* ids, int coun
 }
 
 #define RADFAST_FOR(name, ...)                                                                    \
-    __VA_ARGS__ std::int64_t collect_##name(const float* values, const std::int32_t* ids,         \
-                                            std::int64_t count, float limit, float* high,         \
-                                            std::int32_t* high_ids) {                             \
-        return collect(values, ids, count, limit, high, high_ids);                                \
-    }                                                                                             \
     __VA_ARGS__ float find_kth_##name(const float* values, int count, int k, bool& different) {   \
         return find_kth(values, count, k, different);                                             \
     }                                                                                             \
@@ -96,9 +79,37 @@ RADFAST_INLINE bool order(const float* values, const std::int32_t* ids, int coun
         return order(values, ids, count, k, scores, best);                                        \
     }
 
+std::int64_t collect_portable(const float* values, const std::int32_t* ids, std::int64_t count, float limit,
+                              float* high, std::int32_t* high_ids) {
+    std::int64_t kept = 0;
+    // Every place is written and some are kept: no branch to guess wrong.
+    for (std::int64_t i = 0; i < count; ++i) {
+        high[kept] = values[i];
+        high_ids[kept] = ids[i];
+        kept += values[i] > limit;
+    }
+    return kept;
+}
+
 RADFAST_FOR(portable)
 #if defined(__x86_64__) && defined(__GNUC__)
-RADFAST_FOR(avx2, __attribute__((target("avx2,fma"))))
+#define RADFAST_AVX2 __attribute__((target("avx2,fma")))
+RADFAST_FOR(avx2, RADFAST_AVX2)
+
+RADFAST_AVX2 std::int64_t collect_avx2(const float* values, const std::int32_t* ids, std::int64_t count,
+                                       float limit, float* high, std::int32_t* high_ids) {
+    const __m256 limits = _mm256_set1_ps(limit);
+    std::int64_t kept = 0, i = 0;
+    for (; i + 8 <= count; i += 8) {
+        const __m256 above = _mm256_cmp_ps(_mm256_loadu_ps(values + i), limits, _CMP_GT_OQ);
+        for (unsigned mask = _mm256_movemask_ps(above); mask; mask &= mask - 1) {
+            const std::int64_t at = i + __builtin_ctz(mask);
+            high[kept] = values[at];
+            high_ids[kept++] = ids[at];
+        }
+    }
+    return kept + collect_portable(values + i, ids + i, count - i, limit, high + kept, high_ids + kept);
+}
 
 // AVX-512 has an instruction that keeps the lanes of a mask, and counts a comparison in one more; from the
 // bodies above gcc makes neither.
