@@ -181,8 +181,7 @@ class Worker {
         float high[kListKeys + kRankedRoom];
         std::int32_t high_ids[kListKeys + kRankedRoom];
         const std::int64_t count = collect_(row, list, nk, floor_(row, nk, k_), high, high_ids);
-        // AVX2 compares no 64 bits without a sign: there the counting takes longer than the offers.
-        if (engine_.simd == Simd::avx512 && count >= k_ && count <= kRanked) {
+        if (count >= k_ && count <= kRanked) {
             order_(high, high_ids, static_cast<int>(count), k_, scores, ids);
             return;
         }
