@@ -8,6 +8,8 @@ import numpy as np
 
 import radfast as rf
 from bench.case import Case
+from radfast.kernels import gibbs
+from radfast.topics import read_documents
 
 
 def _make_counts(documents: int, tokens: int, words: int, topics: int) -> dict[str, Any]:
@@ -24,8 +26,9 @@ def _make_counts(documents: int, tokens: int, words: int, topics: int) -> dict[s
 
 def _fit_topics(state: dict[str, Any]) -> rf.LDA:
     half = state["sweeps"] // 2  # the check wants a trace of two values
-    model = rf.LDA(state["topics"], alpha=0.1, n_sweeps=state["sweeps"], evaluate_every=half, random_state=0)
-    return model.fit(state["counts"])
+    return rf.LDA(
+        state["topics"], alpha=0.1, n_sweeps=state["sweeps"], evaluate_every=half, random_state=0, refine=0
+    ).fit(state["counts"])
 
 
 def _check_topics(state: dict[str, Any], model: rf.LDA) -> None:
@@ -72,9 +75,43 @@ def _make_case(topics: int) -> Case:
     )
 
 
+def _make_chain(**sizes: int) -> dict[str, Any]:
+    """A chain of a few sweeps."""
+    state = _make_counts(**sizes)
+    documents = read_documents(state["counts"])
+    chain = gibbs.start(
+        documents.indptr, documents.tokens, sizes["topics"], n_rows=documents.n_words, alpha=0.1, eta=0.01
+    )
+    gibbs.sample(chain, state["sweeps"])
+    return {**state, "chain": chain}
+
+
+def _refine(state: dict[str, Any]) -> Any:
+    return gibbs.refine(state["chain"], 1)
+
+
+def _check_refined(state: dict[str, Any], expected: Any) -> None:
+    assert np.allclose(expected.sum(axis=1), state["counts"].sum(axis=0), rtol=1e-3)
+
+
+def _make_refine_case(topics: int) -> Case:
+    return Case(
+        name=f"gibbs-refine-{topics}",
+        sizes={"documents": 5_000, "tokens": 600_000, "words": 10_000, "topics": topics},
+        unit="tokens",
+        set_up=_make_chain,
+        work=_refine,
+        count=lambda state: float(state["counts"].sum()),
+        check=_check_refined,
+        peers={},
+    )
+
+
 CASES = (
     _make_case(80),
     _make_case(1000),
+    _make_refine_case(80),
+    _make_refine_case(1000),
     Case(
         name="gibbs-fold-1000",
         sizes={"documents": 5_000, "tokens": 600_000, "words": 10_000, "topics": 1000},

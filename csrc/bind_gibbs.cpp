@@ -3,6 +3,7 @@
 
 #include "gibbs.h"
 #include "gibbs_fold.h"
+#include "gibbs_refine.h"
 
 namespace py = pybind11;
 
@@ -81,6 +82,22 @@ void bind_gibbs(py::module_& m) {
         py::arg("eta"), py::arg("smoothing"), py::arg("seed"), py::arg("first_sweep"), py::arg("n_sweeps"),
         py::arg("first_document"), py::arg("joining"), py::arg("sparse"), py::arg("threads"),
         "Dense or sparse sweeps in place over topics and all counts; sums as in gibbs_mh.");
+    m.def(
+        "gibbs_refine",
+        [](const Array<int64_t>& indptr, const Array<int32_t>& rows, const Array<int32_t>& document_group,
+           const Array<int32_t>& row_group, const Array<uint16_t>& topics, const Array<int32_t>& totals,
+           Array<float>& expected, const Array<double>& alpha, double eta, double smoothing, int64_t n_rounds,
+           int threads) {
+            const Corpus corpus = view(indptr, rows, document_group, row_group, totals);
+            const Model model = view(alpha, eta, smoothing, 0, totals);
+            float* counts = expected.mutable_data();
+            py::gil_scoped_release release;
+            refine(corpus, model, topics.data(), counts, n_rounds, threads);
+        },
+        py::arg("indptr").noconvert(), py::arg("rows").noconvert(), py::arg("document_group").noconvert(),
+        py::arg("row_group").noconvert(), py::arg("topics").noconvert(), py::arg("totals").noconvert(),
+        py::arg("expected").noconvert(), py::arg("alpha").noconvert(), py::arg("eta"), py::arg("smoothing"),
+        py::arg("n_rounds"), py::arg("threads"), "Rounds of gibbs_refine.h, in place over expected.");
     m.def(
         "gibbs_fold_in",
         [](const Array<int64_t>& indptr, const Array<int32_t>& rows, const py::array_t<float>& phi,

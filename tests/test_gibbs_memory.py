@@ -18,6 +18,7 @@ def run(n_tokens, n_sweeps):
     indptr = np.append(np.arange(0, n_tokens, 50), n_tokens)
     chain = gibbs.start(indptr, rows, n_topics, n_rows=2000, alpha=0.1, eta=0.01)
     gibbs.sample(chain, n_sweeps, method=method, planned=planned, threads=threads)
+    gibbs.refine(chain, 2, threads=threads)
 def peak():
     # Not getrusage: its peak is inherited from the process that started this one.
     return 1024 * int(re.search(r"VmHWM:\\s+([0-9]+) kB", open("/proc/self/status").read()).group(1))

@@ -18,6 +18,7 @@ from radfast.errors import InputError, UsageError
 from radfast.kernels import gibbs
 from radfast.kernels.gibbs import schedule
 from radfast.topics import LDA, match_topics
+from radfast.topics.model import round_rows
 from radfast.topics.prior import estimate_alpha
 
 
@@ -29,10 +30,10 @@ def bits(model):
 def test_samples_are_averaged():
     counts, _ = planted(n_documents=40)
     # One sampler throughout: with "auto" the length of the run decides where it starts.
-    settings = {"burn_in": 20, "sample_every": 5, "evaluate_every": 10, "method": "dense"}
+    settings = {"burn_in": 20, "sample_every": 5, "evaluate_every": 10, "method": "dense", "refine": 0}
     model = small(n_sweeps=33, **settings).fit(counts)
     # Sweeps 25, 30 and the last one.
-    lasts = [small(n_sweeps=n, method="dense").fit(counts) for n in (25, 30, 33)]
+    lasts = [small(n_sweeps=n, method="dense", refine=0).fit(counts) for n in (25, 30, 33)]
     assert model.n_samples_ == 3
     np.testing.assert_array_equal(model.word_topic_, sum(last.word_topic_ for last in lasts))
     np.testing.assert_array_equal(model.topic_tokens_, model.word_topic_.sum(axis=0))
@@ -42,8 +43,8 @@ def test_samples_are_averaged():
     assert small(n_sweeps=30, **settings).fit(counts).n_samples_ == 2
     assert small(n_sweeps=20, **settings).fit(counts).n_samples_ == 1
     # Where every sweep is a sample, the kernel sums them.
-    model = small(n_sweeps=23, burn_in=20, sample_every=1, method="mh").fit(counts)
-    lasts = [small(n_sweeps=n, method="mh").fit(counts) for n in (21, 22, 23)]
+    model = small(n_sweeps=23, burn_in=20, sample_every=1, method="mh", refine=0).fit(counts)
+    lasts = [small(n_sweeps=n, method="mh", refine=0).fit(counts) for n in (21, 22, 23)]
     assert model.n_samples_ == 3
     np.testing.assert_array_equal(model.word_topic_, sum(last.word_topic_ for last in lasts))
 
@@ -117,7 +118,7 @@ def test_a_resumed_run_is_its_twin(tmp_path, changes):
 def test_a_run_of_known_length_starts_on_a_part_of_the_corpus(tmp_path, monkeypatch):
     monkeypatch.setattr(schedule, "LEAST_TOKENS", 1)
     counts, _ = planted(n_documents=400)
-    settings = {"n_sweeps": 40, "optimize_alpha": "asymmetric", "burn_in": 0, "sample_every": 5}
+    settings = {"n_sweeps": 40, "optimize_alpha": "asymmetric", "burn_in": 0, "sample_every": 5, "refine": 0}
     documents = as_corpus(counts)
     chain = gibbs.start(documents.indptr, documents.tokens, K, n_rows=K * BLOCK, alpha=0.1, eta=0.01)
     first = gibbs.first_whole_sweep(chain, 40)
@@ -135,7 +136,7 @@ def test_a_model_is_what_the_kernel_gives_for_the_length_of_its_run(monkeypatch)
     monkeypatch.setattr(schedule, "LEAST_TOKENS", 1)
     counts, _ = planted(n_documents=400)
     documents = as_corpus(counts)
-    model = small(n_sweeps=40, sample_every=1, burn_in=30, evaluate_every=7).fit(documents)
+    model = small(n_sweeps=40, sample_every=1, burn_in=30, evaluate_every=7, refine=0).fit(documents)
     chain = gibbs.start(
         documents.indptr, documents.tokens, K, n_rows=K * BLOCK, alpha=0.1, eta=0.01, seed=1
     )  # fmt: skip
@@ -295,7 +296,7 @@ def test_batches_add_up():
     second, _ = planted(n_documents=60, seed=1)
     model = small().partial_fit(first)
     assert bits(model) == bits(small().fit(first))
-    before = model.word_topic_.copy()
+    before = round_rows(model.word_topic_, 1)
     model.partial_fit(second)
     assert model.word_topic_.sum() == first.sum() + second.sum()
     assert (model.word_topic_ >= before).all()
@@ -322,7 +323,7 @@ def test_a_batch_of_new_documents_is_pulled_to_the_topics_known(tmp_path):
     model.partial_fit(few)
     assert model.word_topic_.sum() == 153 * 40 - 1
     blocks = model.components_.reshape(K, K, BLOCK).sum(axis=2)
-    assert (blocks.max(axis=1) > 0.95).all()
+    assert (blocks.max(axis=1) > 0.93).all()
     assert bits(LDA.load(tmp_path / "m").partial_fit(few)) == bits(model)
 
 
@@ -338,9 +339,17 @@ def test_batches_that_cannot_be():
 
 def test_averaged_counts_enter_a_batch_as_their_mean():
     counts, _ = planted(n_documents=30)
-    model = small(burn_in=10, sample_every=10).fit(counts)
-    mean = np.rint(model.word_topic_ / model.n_samples_)
+    model = small(burn_in=10, sample_every=10, refine=0).fit(counts)
     assert model.n_samples_ == 5
     model.partial_fit(counts[:2])
     assert model.n_samples_ == 1
-    assert model.word_topic_.sum() == mean.sum() + counts[:2].sum()
+    assert model.word_topic_.sum() == counts.sum() + counts[:2].sum()
+
+
+def test_rows_are_rounded_to_whole_tokens():
+    counts = np.array([[3, 3, 2, 4], [6, 0, 0, 3], [1, 1, 1, 0], [0, 0, 0, 0]])
+    np.testing.assert_array_equal(round_rows(counts, 3), [[1, 1, 1, 1], [2, 0, 0, 1], [1, 0, 0, 0], [0] * 4])
+    drawn = np.random.default_rng(0).gamma(0.3, size=(2500, 7)).astype(np.float32)
+    whole = round_rows(drawn, 1)
+    assert (np.abs(whole - drawn) < 1).all()
+    np.testing.assert_array_equal(whole.sum(axis=1), np.rint(drawn.sum(axis=1, dtype=np.float64)))

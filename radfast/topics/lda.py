@@ -14,7 +14,7 @@ from radfast.errors import InputError
 from radfast.kernels import gibbs
 from radfast.topics import files
 from radfast.topics.counts import Documents
-from radfast.topics.model import TopicModel
+from radfast.topics.model import TopicModel, round_rows
 from radfast.topics.training import Callback, Schedule, Training
 from radfast.types import Progress, no_progress
 from radfast.version import __version__
@@ -49,6 +49,9 @@ class LDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TopicModel, BaseEst
     sample_every : int
         After `burn_in`, the counts of every sweep that is a multiple of this enter the mean that
         `components_` is made of, and so do those of the last sweep; 0 takes the last sweep only.
+    refine : int
+        Rounds in which the counts are at last replaced by expected counts, which make better topics than any
+        sample or mean of samples (`radfast.kernels.gibbs.refine`); 0 keeps the counts of the samples.
     optimize_alpha : {"no", "symmetric", "asymmetric"}
         Estimate alpha from the topics of the tokens by Minka's fixed point: one value, or one per topic.
     optimize_every : int
@@ -63,11 +66,13 @@ class LDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TopicModel, BaseEst
     ----------
     components_ : float32, shape (K, V)
         p(word | topic); rows sum to 1.
-    word_topic_ : int32 or int64, shape (V, K)
-        Tokens of each word in each topic, summed over `n_samples_` samples.
-    topic_tokens_ : int64, shape (K,)
+    word_topic_ : float32, shape (V, K)
+        Expected tokens of each word in each topic. Without `refine` int32 or int64: tokens, summed over
+        `n_samples_` samples.
+    topic_tokens_ : float64 or int64, shape (K,)
         Its sums over words; a topic with none is unused.
     n_samples_ : int
+        1 with `refine`.
     alpha_ : float or float64 (K,)
         As last estimated.
     log_likelihood_ : float64, shape (n,)
@@ -96,6 +101,7 @@ class LDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TopicModel, BaseEst
         evaluate_every: int = 10,
         burn_in: int = 50,
         sample_every: int = 0,
+        refine: int = 6,
         optimize_alpha: str = "no",
         optimize_every: int = 10,
         tolerance: float = 0.0,
@@ -112,6 +118,7 @@ class LDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TopicModel, BaseEst
         self.evaluate_every = evaluate_every
         self.burn_in = burn_in
         self.sample_every = sample_every
+        self.refine = refine
         self.optimize_alpha = optimize_alpha
         self.optimize_every = optimize_every
         self.tolerance = tolerance
@@ -177,7 +184,8 @@ class LDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TopicModel, BaseEst
         are swept `n_sweeps` times (incremental Gibbs sampling without rejuvenation: Canini, Shi and
         Griffiths 2009). Nothing but the counts is kept of a batch; alpha stays as the first batch left it,
         and words unknown to the first batch are left out. Each batch has random numbers of its own. The
-        sampler is ``dense``, or ``exact`` where `method` says so.
+        sampler is ``dense``, or ``exact`` where `method` says so. Counts are rounded to whole tokens, every
+        word keeps its number of them, and are not refined again.
 
         Parameters
         ----------
@@ -209,12 +217,12 @@ class LDA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TopicModel, BaseEst
             documents.indptr, documents.tokens, self.n_topics, n_rows=documents.n_words, alpha=self.alpha_,
             eta=self.eta, seed=self.random_state + self._batches,
         )  # fmt: skip
-        # Several samples stand for as many corpora: their mean, in whole tokens.
-        kept = np.rint(self.word_topic_ / self.n_samples_).astype(np.int32)
+        # Several samples stand for as many corpora: their mean.
+        kept = round_rows(self.word_topic_, self.n_samples_)
         chain.word_topic[:, : self.n_topics] += kept
         chain.totals[0, : self.n_topics] += kept.sum(axis=0, dtype=np.int32)
         method = "exact" if self.method == "exact" else "dense"
-        fixed = replace(schedule, method=method, optimize_alpha="no", sample_every=0)
+        fixed = replace(schedule, method=method, optimize_alpha="no", sample_every=0, refine=0)
         self._batches += 1
         self._adopt(Training(chain, fixed).run(progress=progress))
         return self

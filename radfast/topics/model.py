@@ -18,6 +18,8 @@ from radfast.topics.counts import Documents, align_documents, is_corpus, read_do
 from radfast.topics.similarity import align_words, match_topics, topic_similarity
 
 _Model = TypeVar("_Model", bound="TopicModel")
+#: Tokens of a word that a topic must hold for the word to be one of its own; expected counts are fractions.
+LEAST = 0.1
 
 
 class TopicModel:
@@ -27,7 +29,7 @@ class TopicModel:
     threads: int
     components_: NDArray[np.float32]
     word_topic_: NDArray[Any]
-    topic_tokens_: NDArray[np.int64]
+    topic_tokens_: NDArray[Any]
     alpha_: Any
     log_likelihood_: NDArray[np.float64]
     log_likelihood_sweeps_: NDArray[np.int32]
@@ -90,8 +92,9 @@ class TopicModel:
     def top_words(self, n: int = 50) -> list[list[tuple[str, float]]]:
         """Return for each topic its `n` heaviest words as (word, p(word | topic)).
 
-        Heaviest first, ties by smaller id. Only words that the topic holds a token of; an unused topic has
-        none. Without a vocabulary the word is the name of the column, or its id as text.
+        Heaviest first, ties by smaller id. Only words that the topic holds a token of, a tenth of one where
+        counts are refined; an unused topic has none. Without a vocabulary the word is the name of the column,
+        or its id as text.
         """
         check_is_fitted(self)
         return [
@@ -191,10 +194,13 @@ class TopicModel:
 
     def _take_counts(self, counts: NDArray[Any], n_samples: int) -> None:
         self.word_topic_, self.n_samples_ = counts, n_samples
-        self.topic_tokens_ = counts.sum(axis=0, dtype=np.int64)
+        self.topic_tokens_ = counts.sum(axis=0, dtype=np.int64 if counts.dtype.kind == "i" else np.float64)
         mass = self.topic_tokens_ + n_samples * len(counts) * self.eta
-        shares = word_shares(counts, mass[None], np.zeros(len(counts), np.int32), n_samples * self.eta)
-        self.components_ = shares.T.copy()
+        self.components_ = np.empty(counts.shape[::-1], np.float32)
+        # Some rows at a time: they are turned while they are in the cache.
+        for low in range(0, len(counts), 128):
+            shares = weigh_words(counts[low : low + 128], mass, n_samples * self.eta)
+            self.components_[:, low : low + 128] = shares.T
 
     def _word(self, i: int) -> str:
         if self.vocabulary_ is not None:
@@ -203,27 +209,39 @@ class TopicModel:
         return str(i) if columns is None else str(columns[i])
 
 
-def word_shares(
-    counts: NDArray[Any], mass: NDArray[np.floating[Any]], group: NDArray[np.int32], smoothing: float
+def weigh_words(
+    counts: NDArray[Any], mass: NDArray[np.floating[Any]], smoothing: float
 ) -> NDArray[np.float32]:
-    """Return p(word of the row | topic), float32 (R, K): (counts + smoothing) / mass of the row's group.
+    """Return p(word of the row | topic), float32 (R, K): (counts + smoothing) / mass.
 
     Parameters
     ----------
-    counts : int, shape (R, K)
-    mass : float64, shape (G, K)
-    group : int32, shape (R,)
+    counts : int or float, shape (R, K)
+    mass : float64, shape (K,)
     smoothing : float
     """
-    shares = np.empty(counts.shape, np.float32)
-    # A block of rows at a time: the float64 intermediate stays small beside the table.
-    for low in range(0, len(shares), 1024):
-        rows = slice(low, low + 1024)
-        shares[rows] = (counts[rows] + smoothing) / mass[group[rows]]
+    shares: NDArray[np.float32] = counts.astype(np.float32)
+    shares += np.float32(smoothing)
+    shares *= (1 / mass).astype(np.float32)
     return shares
 
 
+def round_rows(counts: NDArray[Any], n_samples: int) -> NDArray[np.int32]:
+    """Return ``counts / n_samples`` (R, K) in whole tokens, int32; a row keeps its sum, to the nearest whole.
+
+    The largest fractions are rounded up, ties by smaller topic.
+    """
+    whole = np.empty(counts.shape, np.int32)
+    for low in range(0, len(whole), 1024):
+        mean = counts[low : low + 1024] / n_samples
+        floor = np.floor(mean)
+        short = np.rint(mean.sum(axis=1, dtype=np.float64)) - floor.sum(axis=1, dtype=np.float64)
+        rank = np.argsort(np.argsort(floor - mean, axis=1, kind="stable"), axis=1)
+        whole[low : low + 1024] = floor + (rank < short[:, None])
+    return whole
+
+
 def heaviest(shares: NDArray[np.float32], counts: NDArray[Any], n: int) -> NDArray[np.int64]:
-    """Return the places of the `n` largest `shares` among words with at least one token in the topic."""
-    present = np.flatnonzero(counts > 0)
+    """Return the places of the `n` largest `shares` among words that the topic holds `LEAST` tokens of."""
+    present = np.flatnonzero(counts >= LEAST)
     return present[np.argsort(-shares[present], kind="stable")[:n]]

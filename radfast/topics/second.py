@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from radfast.kernels import gibbs
 from radfast.topics import files
 from radfast.topics.counts import Documents
-from radfast.topics.model import heaviest, word_shares
+from radfast.topics.model import heaviest, weigh_words
 from radfast.topics.training import Schedule, Training
 from radfast.types import Progress
 
@@ -28,9 +28,9 @@ class SecondLevel:
     ----------
     row_word, row_group : int32, shape (R,)
         Ascending by group, then by word.
-    counts : int, shape (R, K)
+    counts : int or float32, shape (R, K)
         Tokens of the row in each topic of its group.
-    totals : int64, shape (G, K)
+    totals : int64 or float64, shape (G, K)
         Tokens of each topic.
     n_words : int
         V, the same for all groups.
@@ -42,14 +42,18 @@ class SecondLevel:
         row_word: NDArray[np.int32],
         row_group: NDArray[np.int32],
         counts: NDArray[Any],
-        totals: NDArray[np.int64],
+        totals: NDArray[Any],
         n_words: int,
         eta: float,
     ) -> None:
         self.row_word, self.row_group = row_word, row_group
         self.counts, self.totals = counts, totals
         self.n_words, self.eta = n_words, eta
-        self.shares = word_shares(counts, totals + n_words * eta, row_group, eta)
+        self.shares = np.empty(counts.shape, np.float32)
+        edges = np.searchsorted(row_group, np.arange(len(totals) + 1))
+        for mass, (low, high) in zip(totals + n_words * eta, pairwise(edges), strict=True):
+            if low < high:
+                self.shares[low:high] = weigh_words(counts[low:high], mass, eta)
 
     @classmethod
     def fit(
@@ -93,7 +97,7 @@ class SecondLevel:
         )  # fmt: skip
         training = Training(chain, schedule, checkpoint).run(progress=progress)
         counts, sums, _ = training.counts()
-        totals = np.zeros(shape, np.int64)
+        totals = np.zeros(shape, sums.dtype)
         totals[: len(sums)] = sums
         level = cls(row_word, row_group, counts, totals, documents.n_words, eta)
         theta = gibbs.fold_in(documents.indptr, rows, level.shares, alpha, threads=schedule.threads)

@@ -37,6 +37,7 @@ class Schedule:
     evaluate_every: int = 10
     burn_in: int = 50
     sample_every: int = 0
+    refine: int = 6
     optimize_alpha: str = "no"
     optimize_every: int = 10
     tolerance: float = 0.0
@@ -44,8 +45,8 @@ class Schedule:
 
     def check(self, function: str) -> None:
         """Raise `InputError` for the first field out of its range."""
-        least = {"n_sweeps": 1, "evaluate_every": 0, "burn_in": 0, "sample_every": 0, "optimize_every": 1}
-        for name, bound in {**least, "patience": 1}.items():
+        least = {"n_sweeps": 1, "evaluate_every": 0, "burn_in": 0, "sample_every": 0, "refine": 0}
+        for name, bound in {**least, "optimize_every": 1, "patience": 1}.items():
             value = getattr(self, name)
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < bound:
                 raise InputError(f"[{function}] {name} must be a whole number from {bound}, is {value}")
@@ -177,11 +178,20 @@ class Training:
                 saved = time.monotonic()
         return self
 
-    def counts(self) -> tuple[NDArray[Any], NDArray[np.int64], int]:
-        """Return the samples' sum: tokens (R, K) of each row and (G, K) of each group in each topic.
+    def counts(self) -> tuple[NDArray[Any], NDArray[Any], int]:
+        """Return tokens (R, K) of each row and (G, K) of each group in each topic, and the number of samples.
 
-        Third is the number of samples; the last sweep is always one of them.
+        They are the sum of so many samples, of which the last sweep is always one. Where the schedule has
+        them refined they are the float32 and float64 counts expected from one sample.
         """
+        counts, totals, n_samples = self._samples()
+        if self.schedule.refine == 0:
+            return counts, totals, n_samples
+        mean = counts / np.float32(n_samples) if n_samples > 1 else None
+        expected = gibbs.refine(self.chain, self.schedule.refine, counts=mean, threads=self.schedule.threads)
+        return expected, _sum_groups(expected, self.chain.row_group, len(totals)), 1
+
+    def _samples(self) -> tuple[NDArray[Any], NDArray[np.int64], int]:
         self._read_table()
         if self.n_samples and self.schedule.samples(self.chain.n_sweeps):
             assert self._counts is not None
@@ -243,7 +253,8 @@ class Training:
         return gain < plan.tolerance * len(self.chain.rows)
 
 
-def _sum_groups(counts: NDArray[Any], row_group: NDArray[np.int32], n_groups: int) -> NDArray[np.int64]:
+def _sum_groups(counts: NDArray[Any], row_group: NDArray[np.int32], n_groups: int) -> NDArray[Any]:
     # Rows are in the order of their groups. `np.add.at` takes longer than 30 sweeps of a small corpus.
     edges = np.searchsorted(row_group, np.arange(n_groups + 1))
-    return np.array([counts[a:b].sum(axis=0, dtype=np.int64) for a, b in pairwise(edges)])
+    kind = np.int64 if counts.dtype.kind == "i" else np.float64
+    return np.array([counts[a:b].sum(axis=0, dtype=kind) for a, b in pairwise(edges)])

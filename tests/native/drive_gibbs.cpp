@@ -1,5 +1,6 @@
 // The samplers on random corpora: counts that are those of the topics, and the same topics at any number of
-// threads and on every instruction set. Fold-in: shares that sum to 1, and the same bits likewise.
+// threads and on every instruction set. Expected counts and fold-in: rows that keep their tokens, shares that
+// sum to 1, and the same bits likewise.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -11,6 +12,7 @@
 #include "cpu.h"
 #include "gibbs.h"
 #include "gibbs_fold.h"
+#include "gibbs_refine.h"
 
 using namespace radfast;
 
@@ -99,6 +101,38 @@ std::vector<uint16_t> run(const Words& words, int32_t n_topics, bool even, Metho
     return topics;
 }
 
+std::vector<float> refine(const Words& words, int32_t n_topics, int64_t n_rounds, int threads) {
+    const int32_t stride = (n_topics + 15) / 16 * 16;
+    std::vector<double> alpha(n_topics);
+    std::iota(alpha.begin(), alpha.end(), 0.01);
+    const gibbs::Corpus corpus{words.indptr.data(),
+                               words.rows.data(),
+                               words.document_group.data(),
+                               words.row_group.data(),
+                               static_cast<int64_t>(words.indptr.size()) - 1,
+                               static_cast<int64_t>(words.rows.size()),
+                               static_cast<int32_t>(words.row_group.size()),
+                               2};
+    const gibbs::Model model{n_topics, stride, alpha.data(), 0.01, 0.5, 7};
+    std::vector<uint16_t> topics(words.rows.size());
+    std::mt19937 random(5);
+    for (uint16_t& topic : topics) topic = static_cast<uint16_t>(random() % n_topics);
+    const Counts counts = count(words, topics, stride, corpus.n_tokens);
+    std::vector<float> expected(counts.word_topic.begin(), counts.word_topic.end());
+    gibbs::refine(corpus, model, topics.data(), expected.data(), n_rounds, threads);
+    for (size_t w = 0; w < words.row_group.size(); ++w) {
+        const auto row = expected.begin() + w * stride, whole = row + stride;
+        const auto before = counts.word_topic.begin() + w * stride;
+        const double tokens = std::accumulate(before, before + stride, 0.0);
+        expect(std::fabs(std::accumulate(row, whole, 0.0) - tokens) <= 1e-4 * tokens,
+               "a row has not its tokens");
+        expect(*std::min_element(row, whole) >= 0, "an expected count is below 0");
+        expect(std::all_of(row + n_topics, whole, [](float x) { return x == 0; }),
+               "a column behind K is not 0");
+    }
+    return expected;
+}
+
 // Tables of topics in both orders of memory; `broken` makes one row that stands in a document sum to 0.
 std::vector<float> fold(const Words& words, int32_t n_topics, bool by_topic, bool broken, int threads) {
     const int32_t n_rows = static_cast<int32_t>(words.row_group.size());
@@ -158,6 +192,20 @@ int main() {
                                "other topics on other threads or instructions");
                     }
                 }
+            }
+        }
+    }
+    const Words many = draw_words(random, 4000, 3);  // more entries of a word than are summed at a time
+    for (const int32_t n_topics : {1, 5, 33, 80, 300}) {
+        lower_simd(Simd::portable);
+        const std::vector<float> counts = refine(words, n_topics, 3, 1), most = refine(many, n_topics, 1, 1);
+        for (const Simd simd : {Simd::portable, Simd::avx2, Simd::avx512}) {
+            if (simd > widest) continue;
+            lower_simd(simd);
+            for (const int threads : {1, 2, 8}) {
+                expect(refine(words, n_topics, 3, threads) == counts &&
+                           refine(many, n_topics, 1, threads) == most,
+                       "other expected counts on other threads or instructions");
             }
         }
     }

@@ -1,4 +1,4 @@
-"""What is read off a chain or a fitted model: likelihoods (Numba), topic shares of documents (C++)."""
+"""What is read off a chain or a model: likelihoods (Numba), expected counts and topic shares (C++)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaln
 
 import radfast._core as _core
 from radfast.errors import UsageError
@@ -80,11 +81,19 @@ def log_likelihood(chain: Chain, *, threads: int) -> float:
             ],
         )
     smoothing = chain.n_words * chain.eta
-    of_topics = sum(
-        math.lgamma(smoothing) - math.lgamma(int(n) + smoothing)
-        for n in chain.totals[:, : chain.n_topics].ravel()
-    )
+    of_topics = (gammaln(smoothing) - gammaln(chain.totals[:, : chain.n_topics] + smoothing)).sum()
     return float(of_documents.sum() + of_rows.sum() + of_topics)
+
+
+def refine(
+    chain: Chain, expected: NDArray[np.float32], *, n_rounds: int, threads: int
+) -> NDArray[np.float32]:
+    """Take `expected` (R, P) through the rounds in place; returns its K columns."""
+    _core.gibbs_refine(
+        chain.indptr, chain.rows, chain.document_group, chain.row_group, chain.topics, chain.totals, expected,
+        spread_alpha(chain.alpha, chain.n_topics), chain.eta, chain.n_words * chain.eta, n_rounds, threads,
+    )  # fmt: skip
+    return expected[:, : chain.n_topics]
 
 
 def fold_in(

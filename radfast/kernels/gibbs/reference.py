@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,6 +82,26 @@ def log_likelihood(chain: Chain) -> float:
     for totals in chain.totals:
         value += sum(math.lgamma(smoothing) - math.lgamma(int(n) + smoothing) for n in totals[:k])
     return value + sum(math.lgamma(int(n) + eta) - math.lgamma(eta) for n in chain.word_topic.ravel() if n)
+
+
+def refine(chain: Chain, n_rounds: int, n_steps: int = 2) -> NDArray[np.float64]:
+    """Return the expected counts of rows in topics, float64 (R, K), after rounds of `n_steps` steps."""
+    k, alpha = chain.n_topics, np.broadcast_to(np.asarray(chain.alpha, np.float64), chain.n_topics)
+    others = np.empty((len(chain.rows), k))
+    for begin, end in pairwise(chain.indptr):
+        topics = chain.topics[begin:end]
+        others[begin:end] = np.bincount(topics, minlength=k) + alpha
+        others[np.arange(begin, end), topics] -= 1
+    counts = chain.word_topic[:, :k].astype(np.float64)
+    for _ in range(n_rounds):
+        totals = np.array([counts[chain.row_group == g].sum(axis=0) for g in range(len(chain.totals))])
+        for w in np.unique(chain.rows):
+            weights = others[chain.rows == w]
+            for _ in range(n_steps):
+                phi = (counts[w] + chain.eta) / (totals[chain.row_group[w]] + chain.n_words * chain.eta)
+                shares = weights * phi
+                counts[w] = (shares / shares.sum(axis=1, keepdims=True)).sum(axis=0)
+    return counts
 
 
 def fold_in(
