@@ -31,7 +31,7 @@ from bench.cases import CASES
 from radfast import _core
 
 _ROOT = Path(__file__).parents[1]
-_RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent / "results"
 _REST = 0.05  # seconds before each call of a peer comparison: the threads of some runtimes spin on after work
 
 
@@ -215,8 +215,8 @@ def write_result(name: str, results: list[dict[str, Any]]) -> Path:
     """Write results with machine and versions to bench/results/`name`.json."""
     from radfast.pipeline import describe_machine
 
-    _RESULTS.mkdir(exist_ok=True)
-    path = _RESULTS / f"{name}.json"
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
     content = {"machine": describe_machine(), "results": results}
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return path

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.compare import write_result
+from bench.compare import RESULTS, write_result
 from radfast.kernels import gibbs
 from radfast.topics import LDA, Documents
 
@@ -247,10 +247,12 @@ def main() -> None:
     parser.add_argument("--cases", nargs="*", help="parts of names")
     options = parser.parse_args()
     chosen = [c for c in CASES if not options.cases or any(part in c.name for part in options.cases)]
-    results = []
+    # Rows of cases that do not run now stay.
+    path = RESULTS / "lda.json"
+    rows = {row["case"]: row for row in json.loads(path.read_text())["results"]} if path.exists() else {}
     for case in chosen:
-        results.append(compare(case, options.data, options.rounds))
-        write_result("lda", results)
+        rows[case.name] = compare(case, options.data, options.rounds)
+        write_result("lda", [rows[case.name] for case in CASES if case.name in rows])
 
 
 if __name__ == "__main__":
