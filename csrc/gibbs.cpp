@@ -6,13 +6,13 @@
 
 #include "cpu.h"
 #include "gibbs_pass.h"
-#include "tokenize_parallel.h"
+#include "team.h"
 
 namespace radfast::gibbs {
 
 namespace {
 
-constexpr int64_t kChunk = 1 << 14;  // tokens of a chunk, which is at least one unit
+constexpr int64_t kChunk = 1 << 12;  // tokens of a chunk, which is at least one unit
 
 // Memory behind a Scratch.
 struct Owned {
@@ -103,7 +103,8 @@ class Sampler {
           position_(corpus.n_tokens),
           records_(corpus.n_tokens),
           inverse_(size_of_totals()),
-          works_(choose_works()) {
+          works_(choose_works()),
+          team_(static_cast<unsigned>(threads)) {
         for (int64_t i = 0; i < corpus.n_tokens; ++i) ++row_start_[corpus.rows[i] + 1];
         int64_t longest = 0;
         for (int32_t w = 0; w < corpus.n_rows; ++w) {
@@ -151,7 +152,7 @@ class Sampler {
         const Pass now{&corpus_,         &model_,         alpha_.get(), eta_.get(),      row_start_.data(),
                        position_.data(), inverse_.data(), totals_,      records_.data(), sweep,
                        only_propose};
-        share(edges.size() - 1, static_cast<unsigned>(owned_.size()), [&](unsigned thread, size_t chunk) {
+        team_.share(edges.size() - 1, [&](unsigned thread, size_t chunk) {
             Owned& owned = owned_[thread];
             Scratch scratch{owned.counts.data(), owned.tally.data(), owned.second_tally.data(),
                             owned.fresh.data(), owned.records.data()};
@@ -169,7 +170,7 @@ class Sampler {
 
     // Records are word-major, so that the row that is added to stays in the nearest cache.
     void add_counts(int32_t* sums) {
-        share(word_edges_.size() - 1, static_cast<unsigned>(owned_.size()), [&](unsigned, size_t chunk) {
+        team_.share(word_edges_.size() - 1, [&](unsigned, size_t chunk) {
             for (int64_t w = word_edges_[chunk]; w < word_edges_[chunk + 1]; ++w) {
                 int32_t* row = sums + w * model_.stride;
                 for (int64_t i = row_start_[w]; i < row_start_[w + 1]; ++i) ++row[records_[i] & 0xFFFFu];
@@ -187,6 +188,7 @@ class Sampler {
     std::vector<float> inverse_;
     std::vector<Owned> owned_;
     Works works_;
+    Team team_;
 };
 
 }  // namespace

@@ -1,17 +1,19 @@
 #include "gibbs_dense.h"
 
 #include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "cpu.h"
 #include "gibbs_pass.h"
-#include "tokenize_parallel.h"
+#include "team.h"
 
 namespace radfast::gibbs {
 
 namespace {
 
-constexpr int64_t kChunk = 1 << 13;  // tokens of a chunk, which is at least one document
+constexpr int64_t kChunk = 1 << 7;  // tokens of a chunk, which is at least one document
+constexpr int64_t kPart = 1 << 11;  // tokens of a batch that another thread counts for
 
 struct Works {
     DenseWork dense, sparse;
@@ -31,11 +33,17 @@ Works choose_works() {
     }
 }
 
+// Tokens first..last-1, of which n_moved have a new topic.
+struct Range {
+    int64_t first, last;
+    size_t n_moved;
+};
+
 // Memory of one thread; vectors are aligned in it.
 struct Owned {
     std::vector<float> floats;
     std::vector<int32_t> moved;
-    std::vector<int64_t> list;
+    Range moves;
     std::vector<uint32_t> topics;
 
     DenseScratch scratch(int32_t stride) {
@@ -57,12 +65,61 @@ std::vector<int64_t> cut(const int64_t* indptr, int64_t first, int64_t last, int
     return edges;
 }
 
+// Chunks of documents first..last-1, the longest first: those that are left when others have ended are short.
+std::vector<Chunk> cut_batch(const int64_t* indptr, int64_t first, int64_t last) {
+    const std::vector<int64_t> edges = cut(indptr, first, last, kChunk);
+    std::vector<Chunk> chunks;
+    for (size_t i = 0; i + 1 < edges.size(); ++i) chunks.push_back({edges[i], edges[i + 1]});
+    const auto size = [&](const Chunk& chunk) { return indptr[chunk.last] - indptr[chunk.first]; };
+    std::stable_sort(chunks.begin(), chunks.end(), [&](const Chunk& a, const Chunk& b) {
+        return size(a) / (2 * kChunk) > size(b) / (2 * kChunk);
+    });
+    return chunks;
+}
+
 // Which thread adds to a row: parts of all rows, so that no two threads meet.
 uint32_t part_of(int32_t row, uint32_t parts) {
     return static_cast<uint64_t>(static_cast<uint32_t>(row) * 0x9E3779B1u) * parts >> 32;
 }
 
+// Brings the counts up to date for those of n tokens that moved whose rows are of `part`.
+void count_moves(const DensePass& pass, const uint32_t* list, size_t n, uint32_t parts, uint32_t part,
+                 int32_t* word_topic, int32_t* totals) {
+    constexpr size_t kSome = 256;
+    const Corpus& corpus = *pass.corpus;
+    const int64_t stride = pass.model->stride;
+    for (size_t begin = 0; begin < n; begin += kSome) {
+        // They are listed first: a branch on chance is foretold wrong half of the time.
+        uint32_t mine[kSome];
+        size_t n_mine = 0;
+        for (size_t j = begin; j < std::min(begin + kSome, n); ++j) {
+            mine[n_mine] = list[j];
+            n_mine += part_of(corpus.rows[pass.begin + list[j]], parts) == part;
+        }
+        for (size_t j = 0; j < n_mine; ++j) {
+            const int64_t i = pass.begin + mine[j];
+            const uint16_t old = pass.topics[i], now = pass.fresh[mine[j]];
+            const int32_t row = corpus.rows[i];
+            int32_t* counts = word_topic + row * stride;
+            int32_t* total = totals + corpus.row_group[row] * stride;
+            if (!pass.joining) {
+                --counts[old];
+                --total[old];
+            }
+            ++counts[now];
+            ++total[now];
+        }
+    }
+}
+
 }  // namespace
+
+bool Feed::take(Chunk& chunk) const {
+    const size_t i = (*next)++;
+    if (i >= chunks->size()) return false;
+    chunk = (*chunks)[i];
+    return true;
+}
 
 void sample_dense(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* word_topic,
                   int32_t* totals, int32_t* sums, int64_t first_sweep, int64_t n_sweeps,
@@ -76,7 +133,13 @@ void sample_dense(const Corpus& corpus, const Model& model, uint16_t* topics, in
     const int64_t n_tokens = corpus.n_tokens - corpus.indptr[first_document];
     const std::vector<int64_t> batches =
         cut(corpus.indptr, first_document, corpus.n_documents, n_tokens / kBatches + 1);
+    std::vector<std::vector<Chunk>> chunks;
+    for (size_t batch = 0; batch + 1 < batches.size(); ++batch) {
+        chunks.push_back(cut_batch(corpus.indptr, batches[batch], batches[batch + 1]));
+    }
+    Team team(static_cast<unsigned>(threads));
     std::vector<uint16_t> fresh;
+    std::vector<uint32_t> moves;  // of each part one after the other, behind each a place to spare
     std::vector<float> prior(sparse ? corpus.n_rows : 0);
     std::vector<char> used(sparse ? corpus.n_rows : 0);
     std::vector<Owned> owned(threads);
@@ -98,43 +161,36 @@ void sample_dense(const Corpus& corpus, const Model& model, uint16_t* topics, in
             if (sparse) {
                 std::fill(used.begin(), used.end(), 0);
                 for (int64_t i = begin; i < end; ++i) used[corpus.rows[i]] = 1;
-                share(static_cast<size_t>(threads), static_cast<unsigned>(threads),
-                      [&](unsigned, size_t part) {
-                          for (int32_t w = static_cast<int32_t>(part); w < corpus.n_rows; w += threads) {
-                              if (used[w]) prior[w] = works.prior(pass, w);
-                          }
-                      });
+                team.share(static_cast<size_t>(threads), [&](unsigned, size_t part) {
+                    for (int32_t w = static_cast<int32_t>(part); w < corpus.n_rows; w += threads) {
+                        if (used[w]) prior[w] = works.prior(pass, w);
+                    }
+                });
             }
-            const std::vector<int64_t> chunks =
-                cut(corpus.indptr, batches[batch], batches[batch + 1], kChunk);
-            share(chunks.size() - 1, static_cast<unsigned>(threads), [&](unsigned thread, size_t chunk) {
-                work(pass, chunks[chunk], chunks[chunk + 1], owned[thread].scratch(model.stride));
+            std::atomic<size_t> next{0};
+            const Feed feed{&next, &chunks[batch]};
+            team.share(std::min<size_t>(threads, chunks[batch].size()), [&](unsigned thread, size_t) {
+                work(pass, feed, owned[thread].scratch(model.stride));
             });
             const uint32_t parts =
-                static_cast<uint32_t>(std::clamp<int64_t>((end - begin) / kChunk, 1, threads));
-            share(parts, parts, [&](unsigned, size_t part) {
-                int32_t* moved = owned[part].moved.data();
-                // Tokens that moved are listed first: a branch on chance is foretold wrong half of the time.
-                std::vector<int64_t>& list = owned[part].list;
-                list.resize(end - begin + 1);
-                size_t n = 0;
-                for (int64_t i = begin; i < end; ++i) {
-                    list[n] = i;
-                    n += (joining | (topics[i] != fresh[i - begin])) &
-                         (part_of(corpus.rows[i], parts) == part);
+                static_cast<uint32_t>(std::clamp<int64_t>((end - begin) / kPart, 1, threads));
+            moves.resize(std::max<size_t>(moves.size(), end - begin + parts));
+            team.share(parts, [&](unsigned, size_t part) {
+                Range& range = owned[part].moves;
+                range = {begin + (end - begin) * static_cast<int64_t>(part) / parts,
+                         begin + (end - begin) * static_cast<int64_t>(part + 1) / parts, 0};
+                uint32_t* list = moves.data() + (range.first - begin) + part;
+                for (int64_t i = range.first; i < range.last; ++i) {
+                    list[range.n_moved] = static_cast<uint32_t>(i - begin);
+                    range.n_moved += joining | (topics[i] != fresh[i - begin]);
                 }
-                for (size_t j = 0; j < n; ++j) {
-                    const int64_t i = list[j];
-                    const uint16_t old = topics[i], now = fresh[i - begin];
-                    const int32_t row = corpus.rows[i];
-                    int32_t* counts = word_topic + static_cast<int64_t>(row) * model.stride;
-                    int32_t* total = moved + static_cast<int64_t>(corpus.row_group[row]) * model.stride;
-                    if (!joining) {
-                        --counts[old];
-                        --total[old];
-                    }
-                    ++counts[now];
-                    ++total[now];
+            });
+            team.share(parts, [&](unsigned, size_t part) {
+                for (uint32_t other = 0; other < parts; ++other) {
+                    const Range& range = owned[other].moves;
+                    const uint32_t* list = moves.data() + (range.first - begin) + other;
+                    count_moves(pass, list, range.n_moved, parts, static_cast<uint32_t>(part), word_topic,
+                                owned[part].moved.data());
                 }
             });
             for (Owned& each : owned) {
@@ -145,7 +201,7 @@ void sample_dense(const Corpus& corpus, const Model& model, uint16_t* topics, in
         }
         if (sums == nullptr) continue;
         const uint32_t parts = static_cast<uint32_t>(threads);
-        share(parts, parts, [&](unsigned, size_t part) {
+        team.share(parts, [&](unsigned, size_t part) {
             for (int64_t i = corpus.indptr[first_document]; i < corpus.n_tokens; ++i) {
                 const int32_t row = corpus.rows[i];
                 if (part_of(row, parts) == part) ++sums[static_cast<int64_t>(row) * model.stride + topics[i]];

@@ -19,7 +19,9 @@
 // source fixes: the same bits at any number of threads and any vector width.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <vector>
 
 #include "gibbs.h"
 
@@ -51,17 +53,30 @@ struct DenseScratch {
     uint32_t* list;  // all below stride
 };
 
+// Documents first..last-1.
+struct Chunk {
+    int64_t first, last;
+};
+
+// Where a thread takes its documents from, a chunk at a time.
+struct Feed {
+    std::atomic<size_t>* next;
+    const std::vector<Chunk>* chunks;
+
+    bool take(Chunk& chunk) const;  // false where there is none left
+};
+
 constexpr int kWalkers = 2;  // documents a thread walks at a time
 
-using DenseWork = void (*)(const DensePass& pass, int64_t first, int64_t last, const DenseScratch& scratch);
+using DenseWork = void (*)(const DensePass& pass, const Feed& feed, const DenseScratch& scratch);
 
 using PriorWork = float (*)(const DensePass& pass, int32_t row);
 
-#define RADFAST_DECLARE(isa)                                                   \
-    namespace isa {                                                            \
-    void work_dense(const DensePass&, int64_t, int64_t, const DenseScratch&);  \
-    void work_sparse(const DensePass&, int64_t, int64_t, const DenseScratch&); \
-    float weigh_prior(const DensePass&, int32_t);                              \
+#define RADFAST_DECLARE(isa)                                              \
+    namespace isa {                                                       \
+    void work_dense(const DensePass&, const Feed&, const DenseScratch&);  \
+    void work_sparse(const DensePass&, const Feed&, const DenseScratch&); \
+    float weigh_prior(const DensePass&, int32_t);                         \
     }
 RADFAST_DECLARE(portable)
 #if defined(__x86_64__) && defined(__GNUC__)

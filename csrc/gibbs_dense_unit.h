@@ -46,20 +46,20 @@ RADFAST_INLINE void sum_lanes(F (&x)[kBlock / kWidth]) {
 template <int kBlocks>
 class Walker {
   public:
-    Walker(const DensePass& pass, const DenseScratch& scratch, int index, int64_t first, int64_t last)
+    Walker(const DensePass& pass, const DenseScratch& scratch, int index, const Feed& feed)
         : pass_(pass),
+          feed_(feed),
           corpus_(*pass.corpus),
           stride_(pass.model->stride),
           counts_(scratch.counts + static_cast<int64_t>(index) * stride_),
           weights_(scratch.weights + static_cast<int64_t>(index) * stride_),
           sums_(scratch.sums + static_cast<int64_t>(index) * stride_),
           eta_(static_cast<float>(pass.model->eta)),
-          document_(first - 1),
-          last_(last) {
+          document_(-1) {
         next();
     }
 
-    bool live() const { return document_ < last_; }
+    bool live() const { return live_; }
 
     RADFAST_INLINE void step() {
         const uint32_t old = pass_.joining ? 0 : pass_.topics[token_];
@@ -174,12 +174,18 @@ class Walker {
 
     // Goes to the next document that has tokens.
     void next() {
-        for (++document_; live(); ++document_) {
+        do {
+            if (++document_ == last_) {
+                // Variables of their own: members whose address is known stay in memory.
+                Chunk chunk;
+                live_ = feed_.take(chunk);
+                if (!live_) return;
+                document_ = chunk.first;
+                last_ = chunk.last;
+            }
             token_ = corpus_.indptr[document_];
             end_ = corpus_.indptr[document_ + 1];
-            if (token_ < end_) break;
-        }
-        if (!live()) return;
+        } while (token_ == end_);
         std::memset(counts_, 0, stride_ * sizeof *counts_);
         before_ = 0;
         before_weighs_ = 0;
@@ -197,25 +203,22 @@ class Walker {
     }
 
     const DensePass& pass_;
+    const Feed& feed_;
     const Corpus& corpus_;
     const int stride_;
     float *counts_, *weights_, *sums_;
     const float eta_;
     const float *inverse_ = nullptr, *inverse_less_ = nullptr;
-    int64_t document_, token_ = 0, end_ = 0;
-    const int64_t last_;
+    int64_t document_, last_ = 0, token_ = 0, end_ = 0;
+    bool live_ = true;
     uint64_t key_ = 0;
     uint32_t before_ = 0;  // new topic of the token before, which is in no count yet
     float before_weighs_ = 0;
 };
 
 template <int kBlocks>
-void walk(const DensePass& pass, int64_t first, int64_t last, const DenseScratch& scratch) {
-    const int64_t* indptr = pass.corpus->indptr;
-    const int64_t half = indptr[first] + (indptr[last] - indptr[first]) / 2;
-    int64_t middle = first;
-    while (middle < last && indptr[middle] < half) ++middle;
-    Walker<kBlocks> a(pass, scratch, 0, first, middle), b(pass, scratch, 1, middle, last);
+void walk(const DensePass& pass, const Feed& feed, const DenseScratch& scratch) {
+    Walker<kBlocks> a(pass, scratch, 0, feed), b(pass, scratch, 1, feed);
     while (a.live() && b.live()) {
         a.step();
         b.step();
@@ -224,26 +227,26 @@ void walk(const DensePass& pass, int64_t first, int64_t last, const DenseScratch
     while (b.live()) b.step();
 }
 
-void work_dense(const DensePass& pass, int64_t first, int64_t last, const DenseScratch& scratch) {
+void work_dense(const DensePass& pass, const Feed& feed, const DenseScratch& scratch) {
     switch (pass.model->stride / kBlock) {
         case 1:
-            return walk<1>(pass, first, last, scratch);
+            return walk<1>(pass, feed, scratch);
         case 2:
-            return walk<2>(pass, first, last, scratch);
+            return walk<2>(pass, feed, scratch);
         case 3:
-            return walk<3>(pass, first, last, scratch);
+            return walk<3>(pass, feed, scratch);
         case 4:
-            return walk<4>(pass, first, last, scratch);
+            return walk<4>(pass, feed, scratch);
         case 5:
-            return walk<5>(pass, first, last, scratch);
+            return walk<5>(pass, feed, scratch);
         case 6:
-            return walk<6>(pass, first, last, scratch);
+            return walk<6>(pass, feed, scratch);
         case 7:
-            return walk<7>(pass, first, last, scratch);
+            return walk<7>(pass, feed, scratch);
         case 8:
-            return walk<8>(pass, first, last, scratch);
+            return walk<8>(pass, feed, scratch);
         default:
-            return walk<0>(pass, first, last, scratch);
+            return walk<0>(pass, feed, scratch);
     }
 }
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "cpu.h"
-#include "tokenize_parallel.h"
+#include "team.h"
 
 #define RADFAST_INLINE inline __attribute__((always_inline))
 
@@ -109,7 +109,8 @@ class Refinement {
           inverse_(static_cast<int64_t>(corpus.n_groups) * model.stride),
           totals_(inverse_.size()),
           memory_(threads, std::vector<double>(2 * model.stride)),
-          work_(choose_work()) {
+          work_(choose_work()),
+          team_(threads_) {
         std::copy(model.alpha, model.alpha + model.n_topics, alpha_.begin());
         list_mixtures(topics);
         list_entries(topics);
@@ -142,7 +143,7 @@ class Refinement {
         std::vector<std::vector<int32_t>> counts(threads_, std::vector<int32_t>(model_.stride));
         const size_t parts = (corpus_.n_documents + kDocuments - 1) / kDocuments;
         const auto walk = [&](const auto& found) {
-            share(parts, threads_, [&](unsigned thread, size_t part) {
+            team_.share(parts, [&](unsigned thread, size_t part) {
                 const int64_t first = part * kDocuments;
                 const int64_t last = std::min<int64_t>(first + kDocuments, corpus_.n_documents);
                 int32_t* count = counts[thread].data();
@@ -175,7 +176,7 @@ class Refinement {
         for (int32_t w = 0; w < corpus_.n_rows; ++w) row_start_[w + 1] += row_start_[w];
         row_end_.assign(row_start_.begin(), row_start_.end() - 1);
         entries_.resize(corpus_.n_tokens);
-        share(threads_, threads_, [&](unsigned, size_t part) {
+        team_.share(threads_, [&](unsigned, size_t part) {
             const auto row_at = [&](size_t edge) {
                 const int64_t token = static_cast<int64_t>(edge) * corpus_.n_tokens / threads_;
                 return std::lower_bound(row_start_.begin(), row_start_.end() - 1, token) - row_start_.begin();
@@ -223,7 +224,7 @@ class Refinement {
     void visit_rows(Visit&& visit) {
         const int stride = model_.stride;
         parts_.assign((edges_.size() - 1) * stride, 0);
-        share(edges_.size() - 1, threads_, [&](unsigned thread, size_t part) {
+        team_.share(edges_.size() - 1, [&](unsigned thread, size_t part) {
             for (int64_t w = edges_[part]; w < edges_[part + 1]; ++w) {
                 if (row_end_[w] > row_start_[w]) visit(w, thread, parts_.data() + part * stride);
             }
@@ -255,6 +256,7 @@ class Refinement {
     std::vector<Entry> entries_;
     std::vector<std::vector<double>> memory_;
     Work work_;
+    Team team_;
 };
 
 }  // namespace

@@ -146,9 +146,11 @@ class SparseWalker {
     uint64_t key_ = 0;
 };
 
-void work_sparse(const DensePass& pass, int64_t first, int64_t last, const DenseScratch& scratch) {
+void work_sparse(const DensePass& pass, const Feed& feed, const DenseScratch& scratch) {
     SparseWalker walker(pass, scratch);
-    for (int64_t d = first; d < last; ++d) walker.walk(d);
+    for (Chunk chunk; feed.take(chunk);) {
+        for (int64_t d = chunk.first; d < chunk.last; ++d) walker.walk(d);
+    }
 }
 
 // sum_k alpha_k phi_wk of one row.
