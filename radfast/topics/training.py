@@ -184,12 +184,14 @@ class Training:
         They are the sum of so many samples, of which the last sweep is always one. Where the schedule has
         them refined they are the float32 and float64 counts expected from one sample.
         """
-        counts, totals, n_samples = self._samples()
         if self.schedule.refine == 0:
-            return counts, totals, n_samples
-        mean = counts / np.float32(n_samples) if n_samples > 1 else None
+            return self._samples()
+        mean = None
+        if self.n_samples:
+            counts, _, n_samples = self._samples()
+            mean = counts / np.float32(n_samples)
         expected = gibbs.refine(self.chain, self.schedule.refine, counts=mean, threads=self.schedule.threads)
-        return expected, _sum_groups(expected, self.chain.row_group, len(totals)), 1
+        return expected, _sum_groups(expected, self.chain.row_group, len(self._totals)), 1
 
     def _samples(self) -> tuple[NDArray[Any], NDArray[np.int64], int]:
         self._read_table()
