@@ -244,9 +244,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--cases", nargs="*", help="parts of names")
+    parser.add_argument("--cases", nargs="*", help="beginnings of names")
     options = parser.parse_args()
-    chosen = [c for c in CASES if not options.cases or any(part in c.name for part in options.cases)]
+    chosen = [c for c in CASES if not options.cases or any(c.name.startswith(part) for part in options.cases)]
     # Rows of cases that do not run now stay.
     path = RESULTS / "lda.json"
     rows = {row["case"]: row for row in json.loads(path.read_text())["results"]} if path.exists() else {}
