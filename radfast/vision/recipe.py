@@ -96,11 +96,9 @@ class AveragedWeights:
 
     @torch.no_grad()
     def swap(self, net: nn.Module) -> None:
-        """Exchange the network's parameters with the average; a second call undoes it."""
+        """Exchange the network's parameters with the average, without a copy; a second call undoes it."""
         for name, value in net.named_parameters():
-            kept = value.detach().clone()
-            value.copy_(self.weights[name])
-            self.weights[name] = kept
+            value.data, self.weights[name] = self.weights[name], value.data
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""

@@ -177,7 +177,7 @@ class Trainer:
             outputs = self._answer(inputs, heads)
             losses = self.targets.sum_losses(outputs, torch.from_numpy(rows).to(self.device), training=True)
             loss = torch.stack([part / weight.clamp(min=1e-6) for part, weight in losses.values()]).sum()
-            optimizer.zero_grad(set_to_none=False)  # fresh memory each step costs more than the zeros
+            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             if self.recipe.clip:
                 nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
@@ -270,7 +270,12 @@ class Trainer:
         """Keep the weights where the validation loss fell, or always where there is none."""
         if loss is None or loss < self.best_loss:
             self.best_loss = math.inf if loss is None else loss
-            self.best = {key: value.detach().clone() for key, value in self.net.state_dict().items()}
+            state = self.net.state_dict()
+            if self.best.keys() == state.keys():  # fresh memory costs more than the copy
+                for key, value in state.items():
+                    self.best[key].copy_(value)
+            else:
+                self.best = {key: value.detach().clone() for key, value in state.items()}
             self.waited = 0
         else:
             self.waited += 1

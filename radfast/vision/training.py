@@ -122,10 +122,14 @@ def _choose_device(backend: str) -> torch.device:
 @contextmanager
 def _reproducible(seed: int, threads: int) -> Iterator[None]:
     """Fix torch's threads, seed and algorithms inside the block; leave them as they were after it."""
+    settings = torch.utils.deterministic
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    filled = settings.fill_uninitialized_memory
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may not be deterministic
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
+    # Fresh memory is not filled: no operator here reads what it has not written, and the filling takes time.
+    settings.fill_uninitialized_memory = False
     try:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -133,3 +137,4 @@ def _reproducible(seed: int, threads: int) -> Iterator[None]:
     finally:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1])
+        settings.fill_uninitialized_memory = filled
