@@ -122,7 +122,7 @@ def _choose_device(backend: str) -> torch.device:
 @contextmanager
 def _reproducible(seed: int, threads: int) -> Iterator[None]:
     """Fix torch's threads, seed and algorithms inside the block; leave them as they were after it."""
-    settings = torch.utils.deterministic
+    settings: Any = torch.utils.deterministic  # its properties are set up at run time
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     filled = settings.fill_uninitialized_memory
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may not be deterministic
