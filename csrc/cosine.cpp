@@ -133,12 +133,12 @@ class Dense {
               std::int64_t from, std::int64_t to, std::int64_t n1) const {
         alignas(64) float tile[gemm::kMaxRows * gemm::kMaxColumns];
         std::uint32_t masks[gemm::kMaxRows];
-        // A filter asks for 16 * depth floats: 16 rows of keys, or the next panel of queries. Rows asked for
-        // too early would have left the cache again.
+        // A filter asks for a few rows of keys, or for the next panel of queries. Rows asked for too early
+        // would have left the cache again.
         const std::int64_t tiles = std::max<std::int64_t>(cut(nk, engine_.columns) - 1, 1);
-        const std::int64_t late = to - (cut(near_, 16 * tiles) + 1) * engine_.rows;
+        const std::int64_t late = to - (cut(near_, engine_.asked * tiles) + 1) * engine_.rows;
         std::int64_t raw = n1;
-        const std::int64_t raw_end = std::min(n1 + near_, keys_.count - 16);
+        const std::int64_t raw_end = std::min(n1 + near_, keys_.count - engine_.asked);
         for (std::int64_t q = from; q < to; q += engine_.rows) {
             const int rows = static_cast<int>(std::min<std::int64_t>(engine_.rows, to - q));
             const float* panel = packed_queries_.get() + q / engine_.rows * query_panel_;
@@ -153,7 +153,7 @@ class Dense {
                     ahead = panel;
                     if (q >= late && raw < raw_end) {
                         ahead = keys_.data + raw * keys_.stride;
-                        raw += 16;
+                        raw += engine_.asked;
                     }
                 }
                 if (!engine_.filters[rows](panel, keys, depth_, best.thresholds(q), ahead, tile, masks))

@@ -34,8 +34,8 @@ using Kernel = void (*)(const float* a, const float* b, std::int64_t depth, floa
                         bool accumulate);
 
 // Bit j of masks[i] says c[i, j] > thresholds[i]; returns all masks or'ed. The tile is written to `c`, rows
-// of tile.columns, only where some bit is set. 16 * depth floats from `ahead` on are asked into the second
-// cache meanwhile; any address may be given.
+// of tile.columns, only where some bit is set. About engine.asked * depth floats from `ahead` on are asked
+// into the second cache meanwhile; any address may be given.
 using Filter = std::uint32_t (*)(const float* a, const float* b, std::int64_t depth, const float* thresholds,
                                  const float* ahead, float* c, std::uint32_t* masks);
 
@@ -69,6 +69,7 @@ struct Engine {
     Simd simd;
     int rows;                      // panel width of A
     int columns;                   // panel width of B
+    int asked;                     // floats per step that a filter asks for, at least `rows`
     Kernel kernels[kMaxRows + 1];  // kernels[r] computes the first r rows, 1 <= r <= rows
     Filter filters[kMaxRows + 1];
     Above above;

@@ -17,6 +17,7 @@ namespace {
 struct Lanes {
     using Vector = __m256;
     static constexpr int kLanes = 8, kRows = 6;
+    static constexpr int kSteps = 8, kAhead = 64, kAsked = 6;
 
     static RADFAST_INLINE Vector zero() { return _mm256_setzero_ps(); }
     static RADFAST_INLINE Vector load(const float* p) { return _mm256_loadu_ps(p); }
@@ -96,6 +97,7 @@ constexpr Engine kEngine = {
     Simd::avx2,
     Lanes::kRows,
     kColumns,
+    Lanes::kAsked,
     {nullptr, multiply<1>, multiply<2>, multiply<3>, multiply<4>, multiply<5>, multiply<6>},
     {nullptr, filter<1>, filter<2>, filter<3>, filter<4>, filter<5>, filter<6>},
     above,

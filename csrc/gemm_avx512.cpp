@@ -22,6 +22,7 @@ namespace {
 struct Lanes {
     using Vector = __m512;
     static constexpr int kLanes = 16, kRows = 14;
+    static constexpr int kSteps = 1, kAhead = 256, kAsked = 16;
 
     static RADFAST_INLINE Vector zero() { return _mm512_setzero_ps(); }
     static RADFAST_INLINE Vector load(const float* p) { return _mm512_loadu_ps(p); }
@@ -109,6 +110,7 @@ constexpr Engine kEngine = {
     Simd::avx512,
     Lanes::kRows,
     kColumns,
+    Lanes::kAsked,
     {nullptr, multiply<1>, multiply<2>, multiply<3>, multiply<4>, multiply<5>, multiply<6>, multiply<7>,
      multiply<8>, multiply<9>, multiply<10>, multiply<11>, multiply<12>, multiply<13>, multiply<14>},
     {nullptr, filter<1>, filter<2>, filter<3>, filter<4>, filter<5>, filter<6>, filter<7>, filter<8>,

@@ -1,40 +1,50 @@
 // The frame of a tile for one instruction set. gemm_avx2.cpp and gemm_avx512.cpp include it where their set
 // is switched on, with Lanes, their vector and its operations: kLanes, kRows, Vector, zero(), load(),
-// spread(), load_some(), store(), multiply(), multiply_add(), above(), pin(), transpose(), squares().
+// spread(), load_some(), store(), multiply(), multiply_add(), above(), pin(), transpose(), squares(); and the
+// pace of the inner loop: kSteps steps of depth in one turn, B asked for kAhead floats ahead, kAsked floats a
+// step of what a filter is told to ask for.
 
 namespace radfast::gemm {
 namespace {
 
 constexpr int kColumns = 2 * Lanes::kLanes;
-// Panels of B come from the second cache: 1 KB ahead hides its latency.
-constexpr int kAhead = 256;
 
 RADFAST_INLINE void prefetch_near(const float* p) { __builtin_prefetch(p, 0, 3); }
 RADFAST_INLINE void prefetch_far(const float* p) { __builtin_prefetch(p, 0, 2); }
 
+template <int rows>
+RADFAST_INLINE void add_step(const float* a, const float* b, Lanes::Vector (&left)[rows],
+                             Lanes::Vector (&right)[rows]) {
+    Lanes::Vector b0 = Lanes::load(b), b1 = Lanes::load(b + Lanes::kLanes);
+    for (int line = 0; line < kColumns; line += 16) prefetch_near(b + Lanes::kAhead + line);
+    // gcc folds loads back into each multiply-add and doubles the load traffic; an empty asm pins the
+    // register.
+    Lanes::pin(b0);
+    Lanes::pin(b1);
+#pragma GCC unroll 14
+    for (int i = 0; i < rows; ++i) {
+        Lanes::Vector ai = Lanes::spread(a[i]);
+        Lanes::pin(ai);
+        left[i] = Lanes::multiply_add(ai, b0, left[i]);
+        right[i] = Lanes::multiply_add(ai, b1, right[i]);
+    }
+}
+
 template <int rows, bool with_ahead>
 RADFAST_INLINE void add_products(const float* a, const float* b, std::int64_t depth, const float* ahead,
                                  Lanes::Vector (&left)[rows], Lanes::Vector (&right)[rows]) {
-    constexpr int n = Lanes::kLanes;
-    for (std::int64_t d = 0; d < depth; ++d, a += Lanes::kRows, b += kColumns) {
-        Lanes::Vector b0 = Lanes::load(b), b1 = Lanes::load(b + n);
-        for (int line = 0; line < kColumns; line += 16) prefetch_near(b + kAhead + line);
+    constexpr int steps = Lanes::kSteps, lines = steps * Lanes::kAsked / 16;
+    std::int64_t d = 0;
+    for (; d + steps <= depth; d += steps) {
         if constexpr (with_ahead) {
-            prefetch_far(ahead);
-            ahead += 16;
+            for (int line = 0; line < lines; ++line) prefetch_far(ahead + 16 * line);
+            ahead += 16 * lines;
         }
-        // gcc folds loads back into each multiply-add and doubles the load traffic; an empty asm pins the
-        // register.
-        Lanes::pin(b0);
-        Lanes::pin(b1);
-#pragma GCC unroll 14
-        for (int i = 0; i < rows; ++i) {
-            Lanes::Vector ai = Lanes::spread(a[i]);
-            Lanes::pin(ai);
-            left[i] = Lanes::multiply_add(ai, b0, left[i]);
-            right[i] = Lanes::multiply_add(ai, b1, right[i]);
-        }
+#pragma GCC unroll 8
+        for (int step = 0; step < steps; ++step, a += Lanes::kRows, b += kColumns)
+            add_step<rows>(a, b, left, right);
     }
+    for (; d < depth; ++d, a += Lanes::kRows, b += kColumns) add_step<rows>(a, b, left, right);
 }
 
 template <int rows>
