@@ -9,7 +9,7 @@ ours of `FINAL` sweeps tells what it comes to in the end.
 Perplexity is document completion, computed by the same function for both from their counts of words in
 topics: half of each held-out document gives its shares (`gibbs.fold_in`), the other half is predicted.
 
-    python -m bench.lda_quality DATA [--rounds 3] [--cases notes-80 ...]
+    python -m bench.lda_quality DATA [--rounds 3] [--cases notes-80 ...] [--save lda]
 
 DATA is the folder with text/mtsamples_*.jsonl, text/stopwords_*.txt and lda/roco_ccby.ldac.
 """
@@ -240,19 +240,20 @@ def compare(case: Quality, data: Path, rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the cases and write bench/results/lda.json."""
+    """Run the cases and write them to bench/results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cases", nargs="*", help="beginnings of names")
+    parser.add_argument("--save", default="lda", help="name of the file under bench/results")
     options = parser.parse_args()
     chosen = [c for c in CASES if not options.cases or any(c.name.startswith(part) for part in options.cases)]
     # Rows of cases that do not run now stay.
-    path = RESULTS / "lda.json"
+    path = RESULTS / f"{options.save}.json"
     rows = {row["case"]: row for row in json.loads(path.read_text())["results"]} if path.exists() else {}
     for case in chosen:
         rows[case.name] = compare(case, options.data, options.rounds)
-        write_result("lda", [rows[case.name] for case in CASES if case.name in rows])
+        write_result(options.save, [rows[case.name] for case in CASES if case.name in rows])
 
 
 if __name__ == "__main__":

@@ -6,17 +6,17 @@ namespace radfast::gibbs::RADFAST_ISA {
 
 constexpr int kParts = kBlock / kLanes;  // vectors of a block
 
-RADFAST_INLINE F load_floats(const float* from) {
-    F x;
-    std::memcpy(&x, from, sizeof x);
-    return x;
-}
+// Vectors at any float's address. Copies by memcpy would do the same, but may change anything in the eyes of
+// the compiler, which then reads every member of a walker again.
+typedef float LooseF __attribute__((vector_size(4 * kLanes), aligned(4)));
+typedef int32_t LooseI __attribute__((vector_size(4 * kLanes), aligned(4)));
 
-RADFAST_INLINE void store_floats(float* to, F x) { std::memcpy(to, &x, sizeof x); }
+RADFAST_INLINE F load_floats(const float* from) { return *reinterpret_cast<const LooseF*>(from); }
+
+RADFAST_INLINE void store_floats(float* to, F x) { *reinterpret_cast<LooseF*>(to) = x; }
 
 RADFAST_INLINE F load_counts(const int32_t* from) {
-    I x;
-    std::memcpy(&x, from, sizeof x);
+    const I x = *reinterpret_cast<const LooseI*>(from);
     return __builtin_convertvector(x, F);
 }
 
@@ -202,9 +202,10 @@ class Walker {
         key_ = key.a | static_cast<uint64_t>(key.b) << 32;
     }
 
-    const DensePass& pass_;
+    // Copies: what stands in the walker is one load away.
+    const DensePass pass_;
     const Feed& feed_;
-    const Corpus& corpus_;
+    const Corpus corpus_;
     const int stride_;
     float *counts_, *weights_, *sums_;
     const float eta_;
