@@ -33,7 +33,7 @@ void multiply(const float* a, const float* b, std::int64_t depth, float* c, bool
                 for (int j = 0; j < kVectors; ++j) {
                     right[j] = load(b + j * kLanes);
                     RADFAST_PIN(right[j]);
-                    __builtin_prefetch(b + kRightAhead + j * kLanes);
+                    if (j * kLanes % 16 == 0) __builtin_prefetch(b + kRightAhead + j * kLanes);  // a line
                 }
                 if (d < rows) __builtin_prefetch(a + d * kBlock - d + kLeftAhead);
 #pragma GCC unroll 14
