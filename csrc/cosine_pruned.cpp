@@ -11,7 +11,8 @@ namespace {
 // Query panels that go through the keys together: a key row is fetched once for all.
 constexpr int kGroup = 8;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr int kPending = 16;  // keys of one query that are scored together: as many chains run side by side
+constexpr int kPending = 16;   // keys of one query that are scored together: as many chains run side by side
+constexpr int kDeferred = 48;  // the same where scores are put off
 // Keys of one query whose bytes are multiplied together on AVX2, and room for a panel more.
 constexpr int kBatch = 8, kReached = kBatch + gemm::kMaxColumns;
 constexpr int kPaces = 3;  // measurements of the plain search's pace, of which the best counts
@@ -34,10 +35,14 @@ class Searcher {
           byte_dots_(byte_dots_for(e_.simd)),
           packer_(e_, parts.depth),
           best_(k, true),
+          defers_(e_.simd == Simd::avx2 && k <= BestK::kFew),
+          floor_(k, true),
+          room_(defers_ ? kDeferred : kPending),
           coordinates_(static_cast<std::size_t>(e_.rows) * parts.prefix),
           batch_(e_.simd == Simd::avx2 ? kBatch : 1),
           reached_(static_cast<std::size_t>(kGroup) * e_.rows * kReached),
-          pending_(static_cast<std::size_t>(kGroup) * e_.rows * kPending) {
+          pending_(static_cast<std::size_t>(kGroup) * e_.rows * room_),
+          most_(pending_.size()) {
         full_.reserve(kGroup * p_.query_panel);
         prefix_.reserve(kGroup * p_.prefix_panel);
         unit_.resize(static_cast<std::size_t>(kGroup) * e_.rows * p_.depth);
@@ -61,14 +66,14 @@ class Searcher {
         const double seeding = thread_seconds();
         for (std::int64_t q = 0; q < count; q += e_.rows) seed(q, height(q, count));
         plain_seconds += expect_plain(count, thread_seconds() - seeding);
+        if (defers_) floor_ = best_;
         for (std::int64_t n = p_.seeds; n < p_.keys.count; n += e_.columns) {
             scan(n, count);
             if (products > most) return false;
         }
+        finish(count);
         std::vector<BestK*> parts = {&best_};
         for (std::int64_t q = 0; q < count; ++q) {
-            if (held_[q]) consider(q);
-            if (waiting_[q]) score(q);
             if (limits_[q] == kInfinity) {
                 for (std::int64_t i = p_.seeds; i < std::min<std::int64_t>(k_, p_.keys.count); ++i)
                     best_.offer(q, 0.0f, static_cast<std::int32_t>(i));
@@ -212,22 +217,73 @@ class Searcher {
         products += reached;
         byte_dots_(fine_.data() + q * fine_values(p_.depth), p_.bytes->data(), keys, reached, reached,
                    p_.depth, sums);
+        const ByteKeys::Margin margin = margins_[q];
         for (int i = 0; i < reached; ++i) {
+            const float step = p_.bytes->steps()[keys[i]], about = static_cast<float>(sums[i]) * steps_[q];
             // A key whose length no float holds has no bytes.
-            const float most =
-                p_.bytes->steps()[keys[i]] * (static_cast<float>(sums[i]) * steps_[q] + margins_[q].per_step);
-            if (p_.scales[keys[i]] != kSpecial && !(most + margins_[q].fixed > limits_[q])) continue;
-            const float* row = p_.keys.data + keys[i] * p_.keys.stride;
-            for (std::int64_t d = 0; d < p_.depth; d += 16) __builtin_prefetch(row + d, 0, 2);
-            pending_[q * kPending + waiting_[q]] = keys[i];
-            if (++waiting_[q] == kPending) score(q);
+            const bool known = p_.scales[keys[i]] != kSpecial;
+            const float most = known ? step * (about + margin.per_step) + margin.fixed : kInfinity;
+            if (!(most > limits_[q])) continue;
+            if (defers_ && known) floor_.offer(q, step * (about - margin.per_step) - margin.fixed, keys[i]);
+            wait(q, keys[i], most);
+        }
+        if (defers_) raise_limit(q);
+    }
+
+    void wait(std::int64_t q, std::int32_t key, float most) {
+        if (!defers_) ask(key);
+        pending_[q * room_ + waiting_[q]] = key;
+        most_[q * room_ + waiting_[q]] = most;
+        if (++waiting_[q] < room_) return;
+        if (defers_) {
+            raise_limit(q);
+            drop(q);
+        }
+        if (2 * waiting_[q] > room_) score(q);
+    }
+
+    void ask(std::int32_t key) const {
+        const float* row = p_.keys.data + key * p_.keys.stride;
+        for (std::int64_t d = 0; d < p_.depth; d += 16) __builtin_prefetch(row + d, 0, 2);
+    }
+
+    void raise_limit(std::int64_t q) {
+        float known = *best_.thresholds(q);
+        if (defers_) known = std::max(known, *floor_.thresholds(q));
+        set_limit(q, known - p_.margin);
+    }
+
+    // Keys that wait and have fallen behind go.
+    void drop(std::int64_t q) {
+        std::int32_t* keys = pending_.data() + q * room_;
+        float* most = most_.data() + q * room_;
+        int left = 0;
+        for (int j = 0; j < waiting_[q]; ++j) {
+            keys[left] = keys[j];
+            most[left] = most[j];
+            left += most[j] > limits_[q];
+        }
+        waiting_[q] = left;
+    }
+
+    // What still waits when all keys have been seen.
+    void finish(std::int64_t count) {
+        for (std::int64_t q = 0; q < count; ++q) {
+            if (held_[q]) consider(q);
+            if (defers_) drop(q);
+        }
+        for (std::int64_t q = 0; q < count; ++q) {
+            if (defers_ && q + 1 < count) {
+                for (int j = 0; j < waiting_[q + 1]; ++j) ask(pending_[(q + 1) * room_ + j]);
+            }
+            if (waiting_[q]) score(q);
         }
     }
 
     // The exact chain for the keys that wait; then the limit follows.
     void score(std::int64_t q) {
-        float scores[kPending];
-        const std::int32_t* keys = pending_.data() + q * kPending;
+        float scores[kDeferred];
+        const std::int32_t* keys = pending_.data() + q * room_;
         for (int j = 0; j < waiting_[q]; ++j) {
             if (p_.scales[keys[j]] == kSpecial) return score_packed(q);
         }
@@ -237,8 +293,8 @@ class Searcher {
     }
 
     void score_packed(std::int64_t q) {
-        float tile[gemm::kMaxColumns], scores[kPending];
-        const std::int32_t* keys = pending_.data() + q * kPending;
+        float tile[gemm::kMaxColumns], scores[kDeferred];
+        const std::int32_t* keys = pending_.data() + q * room_;
         for (int j = 0; j < waiting_[q]; ++j) {
             packer_.pack(p_.keys, p_.scales.data(), keys + j, 0, 1, e_.columns, gathered_.get());
             const float* row = full_.get() + q / e_.rows * p_.query_panel + q % e_.rows;
@@ -250,11 +306,11 @@ class Searcher {
 
     void take(std::int64_t q, const float* scores) {
         products += waiting_[q];
-        const std::int32_t* keys = pending_.data() + q * kPending;
+        const std::int32_t* keys = pending_.data() + q * room_;
         for (int j = 0; j < waiting_[q]; ++j) best_.offer(q, scores[j], keys[j]);
         waiting_[q] = 0;
         best_.tighten(q);
-        set_limit(q, *best_.thresholds(q) - p_.margin);
+        raise_limit(q);
     }
 
     const PrunedKeys& p_;
@@ -265,10 +321,15 @@ class Searcher {
     ByteDots byte_dots_;
     Packer packer_;
     BestK best_;
+    // Whether scores are put off until all keys have been seen, and the k best by what each key has at least.
+    bool defers_;
+    BestK floor_;
+    int room_;
     std::vector<std::uint64_t> scratch_;
     std::vector<float> coordinates_;
     int batch_;
     std::vector<std::int32_t> reached_, pending_;
+    std::vector<float> most_;  // of a pending key's score
     Buffer full_, prefix_, gathered_;
     std::vector<float> unit_;
     std::vector<std::int16_t> fine_;
