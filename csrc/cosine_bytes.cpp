@@ -128,12 +128,43 @@ RADFAST_AVX2 ByteRow quantise_avx2(const float* row, float scale, std::int64_t d
     return quantise(row, scale, kByte, depth, out);
 }
 RADFAST_AVX2 ByteRow quantise_fine_avx2(const float* unit, std::int64_t depth, std::int16_t* out) {
-    return quantise_fine(unit, depth, out);
+    const ByteRow row = quantise_fine(unit, depth, out);
+    std::fill(out + depth, out + fine_values(depth), std::int16_t{0});
+    return row;
 }
+
+// Four rows at a time. What a row has beyond `depth` meets zeros of the query.
 RADFAST_AVX2 void byte_dots_avx2(const std::int16_t* a, const std::int8_t* rows, const std::int32_t* ids,
                                  std::int64_t count, std::int64_t known, std::int64_t depth,
                                  std::int32_t* sums) {
-    byte_dots(a, rows, ids, count, known, depth, sums);
+    for (std::int64_t i = 0; i < count; i += 4) {
+        ask(rows, ids, i + kByteAhead, 4, known, depth);
+        const std::int8_t* from[4];
+        __m256i sum[4];
+        for (int r = 0; r < 4; ++r) {
+            from[r] = rows + ids[std::min(i + r, count - 1)] * depth;
+            sum[r] = _mm256_setzero_si256();
+        }
+        for (std::int64_t d = 0; d < depth; d += 16) {
+            const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(a + d));
+#pragma GCC unroll 4
+            for (int r = 0; r < 4; ++r) {
+                const __m128i key = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from[r] + d));
+                sum[r] = _mm256_add_epi32(sum[r], _mm256_madd_epi16(_mm256_cvtepi8_epi16(key), x));
+            }
+        }
+        const __m256i halves =
+            _mm256_hadd_epi32(_mm256_hadd_epi32(sum[0], sum[1]), _mm256_hadd_epi32(sum[2], sum[3]));
+        const __m128i whole =
+            _mm_add_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
+        if (i + 4 <= count) {
+            _mm_storeu_si128(reinterpret_cast<__m128i*>(sums + i), whole);
+        } else {
+            std::int32_t some[4];
+            _mm_storeu_si128(reinterpret_cast<__m128i*>(some), whole);
+            std::copy_n(some, count - i, sums + i);
+        }
+    }
 }
 RADFAST_AVX512 ByteRow quantise_avx512(const float* row, float scale, std::int64_t depth, std::int8_t* out) {
     return quantise(row, scale, kByte, depth, out);

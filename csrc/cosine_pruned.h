@@ -18,6 +18,8 @@
 
 namespace radfast::cosine {
 
+struct PrunedKeys;
+
 class Pruned {
   public:
     // `keys` must stay alive. basis: (prefix, depth) in C order, rows orthonormal to float precision.
@@ -38,8 +40,7 @@ class Pruned {
                    Effort& effort) const;
 
   private:
-    struct Parts;
-    std::unique_ptr<Parts> parts_;
+    std::unique_ptr<PrunedKeys> keys_;
 };
 
 }  // namespace radfast::cosine

@@ -104,6 +104,28 @@ def test_pruned_keys_of_any_shape_give_the_plain_bits(kind: str) -> None:
             assert found[1].tobytes() == plain[1].tobytes()
 
 
+@pytest.mark.parametrize("simd", SIMD)
+def test_rows_of_any_length_give_the_plain_bits(simd: str) -> None:
+    rng = np.random.default_rng(9)
+    keys, queries = decaying(2100, 96, 3), decaying(300, 96, 4)
+    # Lengths that no float scale holds, lengths near them, and the same row at many lengths.
+    for rows in (keys, queries):
+        rows *= rng.choice(np.float32([1e-22, 1e-17, 1, 1e15]), len(rows))[:, None]
+    keys[rng.integers(0, 2100, 100)] = keys[5] * np.float32(3.7)
+    unit = keys.astype(np.float64)
+    unit /= np.maximum(np.sqrt((unit * unit).sum(axis=1, keepdims=True)), 1e-300)
+    basis = np.ascontiguousarray(np.linalg.eigh(unit.T @ unit)[1][:, ::-1][:, :24].T, dtype=np.float32)
+    _core.lower_simd(simd)
+    try:
+        index = _core.PrunedIndex(keys, basis)
+        for k in (1, 7, 40):
+            found, plain = index.search(queries, k, 2), rf.cosine_topk(queries, keys, k, backend="cpu")
+            assert found[0].tobytes() == plain[0].tobytes()
+            assert found[1].tobytes() == plain[1].tobytes()
+    finally:
+        _core.lower_simd("avx512")
+
+
 def test_the_pace_decides_and_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     queries, keys = decaying(700, 128, 2), decaying(3000, 128, 1)
     plain = rf.cosine_topk(queries, keys, 5)

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "cosine.h"
+#include "cosine_bytes.h"
+#include "cosine_prefix.h"
 #include "cosine_pruned.h"
 #include "gemm.h"
 
@@ -119,6 +121,108 @@ void check_search(Simd simd, int k) {
     expect(scores == other && ids == other_ids, "the pruned search differs from the dense one", simd);
 }
 
+// Unit rows of many shapes; some all but equal, some zero, some within few coordinates.
+std::vector<float> draw_units(std::int64_t count, std::int64_t depth, unsigned seed) {
+    std::vector<float> rows = draw(count * depth, seed);
+    for (std::int64_t i = 0; i < count; ++i) {
+        float* row = rows.data() + i * depth;
+        if (i % 5 == 1) {
+            for (std::int64_t d = 0; d < depth; ++d) row[d] = rows[d] + 1e-4f * row[d];
+        }
+        if (i % 5 == 2) std::fill(row, row + depth, 0.0f);
+        if (i % 5 == 3) std::fill(row + (depth + 2) / 3, row + depth, 0.0f);
+        if (i % 5 == 4) {
+            for (std::int64_t d = 0; d < depth; ++d) row[d] /= static_cast<float>(d + 1);
+        }
+        const double norm = std::sqrt(std::inner_product(row, row + depth, row, 0.0));
+        for (std::int64_t d = 0; d < depth && norm > 0; ++d) row[d] = static_cast<float>(row[d] / norm);
+    }
+    return rows;
+}
+
+// No score is above its bound, and no bound far above the inequality it stands for.
+void check_bounds(Simd simd, int prefix) {
+    const gemm::Engine& engine = gemm::engine_for(simd);
+    const std::int64_t depth = prefix + 7;
+    const Prefixes bounds(engine, prefix);
+    const std::vector<float> q = draw_units(engine.rows, depth, 11 + prefix);
+    const std::vector<float> n = draw_units(engine.columns, depth, 12 + prefix);
+    const auto rest_of = [&](const float* row) {
+        const double rest = std::sqrt(std::inner_product(row + prefix, row + depth, row + prefix, 0.0));
+        return static_cast<float>(rest) * (1 + 0x1p-22f);
+    };
+    const auto pack = [&](const std::vector<float>& rows, int width) {
+        std::vector<float> panel(bounds.panel_floats(width));
+        for (int i = 0; i < width; ++i) {
+            const float* row = rows.data() + i * depth;
+            bounds.put(row, rest_of(row), i, width, panel.data());
+        }
+        return panel;
+    };
+    const std::vector<float> queries = pack(q, engine.rows), keys = pack(n, engine.columns);
+    bool bound = true, close = true, or_ed = true;
+    std::vector<std::uint32_t> masks(engine.rows);
+    for (int rows = 1; rows <= engine.rows; ++rows) {
+        std::vector<float> below(rows), above(rows);
+        for (int j = 0; j < engine.columns; ++j) {
+            const float* y = n.data() + j * depth;
+            for (int i = 0; i < rows; ++i) {
+                const float* x = q.data() + i * depth;
+                const double held = std::inner_product(x, x + prefix, y, 0.0);
+                below[i] =
+                    bounds.limit(static_cast<float>(std::inner_product(x, x + depth, y, 0.0) - 2e-6 * depth));
+                above[i] = bounds.limit(static_cast<float>(held + rest_of(x) * rest_of(y) + 2e-3));
+            }
+            const std::uint32_t any =
+                bounds.reach(queries.data(), keys.data(), rows, below.data(), masks.data());
+            for (int i = 0; i < rows; ++i) bound &= masks[i] >> j & any >> j & 1;
+            bounds.reach(queries.data(), keys.data(), rows, above.data(), masks.data());
+            for (int i = 0; i < rows; ++i) close &= !(masks[i] >> j & 1);
+        }
+        const float none = bounds.limit(std::numeric_limits<float>::infinity());
+        std::fill(above.begin(), above.end(), none);
+        or_ed &= bounds.reach(queries.data(), keys.data(), rows, above.data(), masks.data()) == 0;
+        std::fill(above.begin(), above.end(), bounds.limit(-std::numeric_limits<float>::infinity()));
+        const std::uint32_t all = engine.columns == 32 ? ~0u : (1u << engine.columns) - 1;
+        or_ed &= bounds.reach(queries.data(), keys.data(), rows, above.data(), masks.data()) == all;
+        for (int i = 0; i < rows; ++i) or_ed &= masks[i] == all;
+    }
+    expect(bound, "a score exceeds the bound of its prefix", simd);
+    expect(close, "the bound of a prefix is loose", simd);
+    expect(or_ed, "an infinite limit lets the wrong keys through", simd);
+}
+
+// Products of bytes are exact, and scores within their margin.
+void check_bytes(Simd simd, std::int64_t depth) {
+    const std::int64_t count = 23;
+    const std::vector<float> q = draw_units(5, depth, 21), n = draw_units(count, depth, 22);
+    const std::vector<float> ones(count, 1.0f);
+    ByteKeys keys(count, depth);
+    keys.fill({n.data(), count, depth}, ones.data(), 0, count);
+    std::vector<std::int32_t> ids(count), sums(count + 1);
+    for (std::int64_t j = 0; j < count; ++j) ids[j] = static_cast<std::int32_t>(j * 7 % count);
+    std::vector<std::int16_t> fine(fine_values(depth));
+    bool within = true, inside = true;
+    for (int i = 0; i < 5; ++i) {
+        const float* x = q.data() + i * depth;
+        const ByteRow row = quantise_fine_for(simd)(x, depth, fine.data());
+        const ByteKeys::Margin margin = keys.margin(row.error);
+        for (std::int64_t some = 1; some <= count; ++some) {
+            sums[some] = 77;
+            byte_dots_for(simd)(fine.data(), keys.data(), ids.data(), some, some, depth, sums.data());
+            inside &= sums[some] == 77;
+            for (std::int64_t j = 0; j < some; ++j) {
+                const double score = std::inner_product(x, x + depth, n.data() + ids[j] * depth, 0.0);
+                const double step = keys.steps()[ids[j]];
+                within &=
+                    std::fabs(score - step * row.step * sums[j]) <= margin.fixed + margin.per_step * step;
+            }
+        }
+    }
+    expect(within, "a score leaves the margin of its bytes", simd);
+    expect(inside, "products of bytes write beyond their end", simd);
+}
+
 }  // namespace
 
 int main() {
@@ -126,6 +230,8 @@ int main() {
         if (lower_simd(simd) != simd) continue;
         check_block(simd);
         for (int k : {1, 9, 20, 70}) check_search(simd, k);
+        for (int prefix : {1, 2, 3, 16, 37, 64, 301}) check_bounds(simd, prefix);
+        for (int depth : {1, 15, 64, 70, 300}) check_bytes(simd, depth);
     }
     if (!failures) std::puts("cosine: all as expected");
     return failures != 0;

@@ -8,7 +8,7 @@ timed in the same call. The answers are the same bits both ways.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,6 @@ from radfast.kernels.cosine import Found, PreparedKeys, as_rows, cosine_topk, wi
 
 _SAMPLE = 64  # keys that stand in for queries
 _RANKS = (2, 10)  # of the sample, for k = 1 (a key finds itself first) and for any more
-_SEEDS = 1 / 16  # of the keys are scored whole first (csrc/cosine_pruned.cpp)
-# Against one feature of one pair in a tile of the plain search, measured on AVX-512 with real word vectors:
-_FEATURE_COST = 1.2  # one feature of the prefix
-_OVERHEAD = 24.0  # features that the comparison of a bound costs as much as
-_PRODUCT_COST = 8.7  # one product of a single pair, by bytes or whole, against all features of a pair
 _PRODUCT_OVERHEAD = 128  # features that the way to such a product costs as much as
 _ROUNDING = 1e-5  # what the bounds allow for float32, about
 _WORTH = 0.9  # predicted cost below which the prefix is used
@@ -34,6 +29,23 @@ _LEAST, _LONGEST = 14, 4096  # queries of a part
 # The first parts are small and find the caches cold: each of them, up to one in _EARLY of the queries, may
 # lose the time that the plain search takes for _DOUBT queries.
 _EARLY, _DOUBT = 8, 16
+
+
+class _Costs(NamedTuple):
+    """Times against one feature of one pair in a tile of the plain search, measured on word vectors."""
+
+    seeds: float  # share of the keys that is scored whole first (csrc/cosine_pruned_keys.cpp)
+    feature: float  # one feature of the prefix
+    overhead: float  # features that the comparison of a bound costs as much as
+    product: float  # one product of a single pair, by bytes or whole, against all features of a pair
+
+
+_AVX2 = _Costs(seeds=1 / 32, feature=0.75, overhead=9.0, product=6.4)
+_AVX512 = _Costs(seeds=1 / 16, feature=1.2, overhead=24.0, product=8.7)
+
+
+def _costs() -> _Costs:
+    return _AVX2 if _core.simd() == "avx2" else _AVX512
 
 
 class PrunedKeys:
@@ -107,11 +119,12 @@ class PrunedKeys:
 
 def _cost(prefix: int, depth: int, share: float) -> float:
     """Predict the time against the plain search when `share` of the pairs need a full product."""
-    return _SEEDS + _FEATURE_COST * (prefix + _OVERHEAD) / depth + share * _product_cost(depth)
+    costs = _costs()
+    return costs.seeds + costs.feature * (prefix + costs.overhead) / depth + share * _product_cost(depth)
 
 
 def _product_cost(depth: int) -> float:
-    return _PRODUCT_COST * (1 + _PRODUCT_OVERHEAD / depth)
+    return _costs().product * (1 + _PRODUCT_OVERHEAD / depth)
 
 
 def _check_finite(rows: npt.NDArray[np.float32], name: str) -> None:
@@ -157,8 +170,9 @@ def _thresholds(scores: npt.NDArray[np.float64], rank: int) -> npt.NDArray[np.fl
     """
     n_keys = scores.shape[1]
     needed = np.full_like(scores, -np.inf)
-    needed[:, : int(n_keys * _SEEDS)] = np.inf  # scored whole, without a bound
-    seen = max(int(n_keys * _SEEDS), rank)
+    seeds = int(n_keys * _costs().seeds)
+    needed[:, :seeds] = np.inf  # scored whole, without a bound
+    seen = max(seeds, rank)
     while seen < n_keys:
         best = np.partition(scores[:, :seen], seen - rank, axis=1)[:, seen - rank, None]
         needed[:, seen : 2 * seen] = best
