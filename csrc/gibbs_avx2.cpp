@@ -68,10 +68,11 @@ class Members {
 
 // Three of the four steps of sum_lanes(); the fourth joins the halves.
 RADFAST_INLINE F sum_part(F x) {
-    const F zero{};
-    x += __builtin_shufflevector(x, zero, 8, 0, 8, 2, 8, 4, 8, 6);
-    x += __builtin_shufflevector(x, zero, 8, 8, 1, 1, 8, 8, 5, 5);
-    return x + __builtin_shufflevector(x, zero, 8, 8, 8, 8, 3, 3, 3, 3);
+    const __m256 zero{};
+    x += reinterpret_cast<F>(_mm256_slli_epi64(reinterpret_cast<__m256i>(x), 32));
+    x += reinterpret_cast<F>(_mm256_shuffle_ps(zero, reinterpret_cast<__m256>(x), 0x50));
+    const __m256 low = _mm256_permute2f128_ps(reinterpret_cast<__m256>(x), zero, 0x08);
+    return x + reinterpret_cast<F>(_mm256_permute_ps(low, 0xFF));
 }
 
 RADFAST_INLINE uint32_t count_at_most(F x, float bound) {

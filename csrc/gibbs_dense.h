@@ -11,12 +11,13 @@
 // Topics lie in the lanes of the vector unit. Weights of the 16 lanes are summed block after block (the
 // running sums stay in memory), then across the lanes in a fixed order; a uniform number picks the lane and
 // then the block. The token's own topic is left out of the lanes and stands behind them, with its counts less
-// one. Behind that stands the new topic of the token before, once more with what one count of it weighs: so
-// that all sums of a token can be taken before the topic of the token before is known. Two documents are
-// walked at a time, since what is left is still a chain of one token after another.
+// one. What the document gives a topic is kept multiplied by 1 / (n_k + V eta) and mended number by number.
 //
-// Random numbers: SplitMix64 of (seed, sweep, document, place), float32 arithmetic in an order that the
-// source fixes: the same bits at any number of threads and any vector width.
+// Two documents are walked at a time, sums of both before draws of both: a draw waits for one number after
+// another, and what has been mended is out of the store queue when the next sums read it as a vector.
+//
+// Random numbers: hashed from (seed, sweep, document, place), float32 arithmetic in an order that the source
+// fixes: the same bits at any number of threads and any vector width.
 #pragma once
 
 #include <atomic>
@@ -45,10 +46,10 @@ struct DensePass {
     const float* prior;  // (R,) sum_k alpha_k (n_wk + eta) / (n_k + V eta) of rows in the batch, where sparse
 };
 
-// Arrays of one thread: `walkers` times (stride,) each.
+// Arrays of one thread: kWalkers times (stride,) each.
 struct DenseScratch {
     float* counts;   // all 0 between documents
-    float* weights;  // n_dk + alpha_k
+    float* weights;  // (n_dk + alpha_k) / (n_k + V eta)
     float* sums;
     uint32_t* list;  // all below stride
 };

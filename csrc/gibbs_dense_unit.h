@@ -20,11 +20,6 @@ RADFAST_INLINE F load_counts(const int32_t* from) {
     return __builtin_convertvector(x, F);
 }
 
-// All bits where the lane is that of `topic`.
-RADFAST_INLINE I lane_of(uint32_t topic) {
-    return reinterpret_cast<I>(places_from(0) == all(topic % kLanes));
-}
-
 RADFAST_INLINE F keep_where(I mask, F x) { return reinterpret_cast<F>(reinterpret_cast<I>(x) & mask); }
 
 // Sums of the lanes up to each, in 4 steps of fixed order (Sklansky 1960) over the 16 lanes of a block.
@@ -42,18 +37,35 @@ RADFAST_INLINE void sum_lanes(F (&x)[kBlock / kWidth]) {
     }
 }
 
-// One document on its way. kBlocks is the number of blocks, 0 if it is known at run time only.
+// What a walker weighs topics by. Where the number of blocks is known it stands in the walker itself, so that
+// no address has to be read.
 template <int kBlocks>
+struct Desk {
+    Desk(const DenseScratch&, int, int) {}
+    alignas(64) float counts[kBlocks * kBlock];
+    alignas(64) float weights[kBlocks * kBlock];
+    alignas(64) float sums[kBlocks * kBlock];
+};
+
+template <>
+struct Desk<0> {
+    Desk(const DenseScratch& scratch, int index, int stride)
+        : counts(scratch.counts + static_cast<int64_t>(index) * stride),
+          weights(scratch.weights + static_cast<int64_t>(index) * stride),
+          sums(scratch.sums + static_cast<int64_t>(index) * stride) {}
+    float *const counts, *const weights, *const sums;
+};
+
+// One document on its way. kBlocks is the number of blocks, 0 if it is known at run time only.
+template <int kBlocks, bool kJoining>
 class Walker {
   public:
     Walker(const DensePass& pass, const DenseScratch& scratch, int index, const Feed& feed)
         : pass_(pass),
           feed_(feed),
           corpus_(*pass.corpus),
-          stride_(pass.model->stride),
-          counts_(scratch.counts + static_cast<int64_t>(index) * stride_),
-          weights_(scratch.weights + static_cast<int64_t>(index) * stride_),
-          sums_(scratch.sums + static_cast<int64_t>(index) * stride_),
+          stride_(kBlocks > 0 ? kBlocks * kBlock : pass.model->stride),
+          desk_(scratch, index, stride_),
           eta_(static_cast<float>(pass.model->eta)),
           document_(-1) {
         next();
@@ -61,105 +73,99 @@ class Walker {
 
     bool live() const { return live_; }
 
-    RADFAST_INLINE void step() {
-        const uint32_t old = pass_.joining ? 0 : pass_.topics[token_];
-        const int32_t* n_w = pass_.word_topic + static_cast<int64_t>(corpus_.rows[token_]) * stride_;
+    // Sums of the token's weights.
+    RADFAST_INLINE void weigh() {
+        const int32_t* n_w = pass_.word_topic + static_cast<int64_t>(corpus_.rows[token_]) * stride();
         ask_for(token_ + kAhead);
-        const float own = pass_.joining ? 0.0f : take_out(old) * factor(n_w, old, !pass_.joining);
-
         F sum[kParts] = {};
         const int blocks = kBlocks > 0 ? kBlocks : stride_ / kBlock;
 #pragma GCC unroll 8
         for (int b = 0; b < blocks; ++b) {
             for (int part = 0; part < kParts; ++part) {
                 const int k = b * kBlock + part * kLanes;
-                const F word = load_counts(n_w + k) + eta_;
-                sum[part] += load_floats(weights_ + k) * word * load_floats(inverse_ + k);
-                store_floats(sums_ + k, sum[part]);
+                sum[part] += load_floats(desk_.weights + k) * (load_counts(n_w + k) + eta_);
+                store_floats(desk_.sums + k, sum[part]);
             }
         }
         sum_lanes(sum);
-        // Behind a zero, so that the sum before lane 0 can be read; each half is a line of the cache.
-        alignas(64) float upto[2 * kBlock];
-        upto[kBlock - 1] = 0;
-        for (int part = 0; part < kParts; ++part) store_floats(upto + kBlock + part * kLanes, sum[part]);
-        const float stay = sum[kParts - 1][kLanes - 1] + own;
+        for (int part = 0; part < kParts; ++part) store_floats(upto_ + kBlock + part * kLanes, sum[part]);
+        if constexpr (!kJoining) {
+            own_ *= static_cast<float>(n_w[old_] - 1) + eta_;
+        }
+    }
 
-        // From here on the topic of the token before must be known.
-        const float follow = before_weighs_ * factor(n_w, before_, !pass_.joining & (before_ == old));
-        const float goal = draw() * (stay + follow);
+    // Draws the token's topic by these sums, and goes on to the next token.
+    RADFAST_INLINE void choose() {
+        const float goal = draw() * (upto_[2 * kBlock - 1] + own_);
         uint32_t lane = 0;
-        for (int part = 0; part < kParts; ++part) lane += count_at_most(sum[part], goal);
+        for (int part = 0; part < kParts; ++part) {
+            lane += count_at_most(load_floats(upto_ + kBlock + part * kLanes), goal);
+        }
+        const uint32_t blocks = stride() / kBlock;
         const uint32_t found = lane & (kBlock - 1);
-        const uint32_t block = find_block(sums_ + found, goal - upto[kBlock - 1 + lane], blocks);
-        // Masks, since a branch on chance is foretold wrong half of the time. Rounding may carry the number
-        // past the last block of a lane: then the token stays.
-        const uint32_t goes =
-            -static_cast<uint32_t>((lane < kBlock) & (block < static_cast<uint32_t>(blocks)));
-        const uint32_t follows = -static_cast<uint32_t>(goal >= stay);
-        uint32_t now = old ^ ((old ^ (block * kBlock + found)) & goes);
-        now ^= (now ^ before_) & follows;
+        const uint32_t block = find_block(desk_.sums + found, goal - upto_[kBlock - 1 + lane], blocks);
+        // A mask, since a branch on chance is foretold wrong half of the time. Behind the lanes stands the
+        // token's own topic; where rounding carries the number past the last block of a lane it stays, too.
+        const uint32_t goes = -static_cast<uint32_t>((lane < kBlock) & (block < blocks));
+        const uint32_t now = old_ ^ ((old_ ^ (block * kBlock + found)) & goes);
         pass_.fresh[token_ - pass_.begin] = static_cast<uint16_t>(now);
-
-        if (!pass_.joining) refresh(old);
-        put_in(before_, before_weighs_);
-        before_ = now;
-        before_weighs_ = 1;
-        if (++token_ == end_) next();
+        if constexpr (!kJoining) weigh_topic(old_);
+        desk_.counts[now] += 1.0f;
+        weigh_topic(now);
+        if (++token_ == end_) {
+            next();
+        } else {
+            take_out();
+        }
     }
 
   private:
     static constexpr int64_t kAhead = 3;  // tokens that the rows of words are asked for in advance
+    static constexpr int kDraws = 16;     // random numbers made at a time
+
+    RADFAST_INLINE int stride() const { return kBlocks > 0 ? kBlocks * kBlock : stride_; }
 
     RADFAST_INLINE void ask_for(int64_t token) const {
         if (token >= corpus_.n_tokens) return;
-        const int32_t* n_w = pass_.word_topic + static_cast<int64_t>(corpus_.rows[token]) * stride_;
-        const int columns = kBlocks > 0 ? kBlocks * kBlock : stride_;
-        for (int k = 0; k < columns; k += kBlock) __builtin_prefetch(n_w + k);
+        const int32_t* n_w = pass_.word_topic + static_cast<int64_t>(corpus_.rows[token]) * stride();
+        for (int k = 0; k < stride(); k += kBlock) __builtin_prefetch(n_w + k);
     }
 
-    // (n_wk + eta) / (n_k + V eta); where `own`, the token itself is taken out of both.
-    RADFAST_INLINE float factor(const int32_t* n_w, uint32_t k, bool own) const {
-        const float* inverse = own ? inverse_less_ : inverse_;
-        return (static_cast<float>(n_w[k] - own) + eta_) * inverse[k];
+    RADFAST_INLINE void weigh_topic(uint32_t k) {
+        desk_.weights[k] = (desk_.counts[k] + pass_.alpha[k]) * inverse_[k];
     }
 
-    // Takes the token's own count out and its topic out of the weights; returns what the topic would weigh.
-    RADFAST_INLINE float take_out(uint32_t old) {
-        const uint32_t at = old - old % kLanes;
-        const I mask = lane_of(old);
-        const F counts = load_floats(counts_ + at) - keep_where(mask, F{} + 1.0f);
-        store_floats(counts_ + at, counts);
-        // From the counts, not from the weights: the store is a whole one, which the loads to come can pass
-        // on.
-        store_floats(weights_ + at, keep_where(~mask, counts + load_floats(pass_.alpha + at)));
-        return counts_[old] + pass_.alpha[old];
-    }
-
-    RADFAST_INLINE void refresh(uint32_t topic) {
-        const uint32_t at = topic - topic % kLanes;
-        store_floats(weights_ + at, load_floats(counts_ + at) + load_floats(pass_.alpha + at));
-    }
-
-    RADFAST_INLINE void put_in(uint32_t topic, float count) {
-        const uint32_t at = topic - topic % kLanes;
-        const F counts = load_floats(counts_ + at) + keep_where(lane_of(topic), F{} + count);
-        store_floats(counts_ + at, counts);
-        store_floats(weights_ + at, counts + load_floats(pass_.alpha + at));
+    // Takes the token's own count out and its topic out of the lanes; own_ is what the document gives it.
+    RADFAST_INLINE void take_out() {
+        if constexpr (kJoining) return;
+        old_ = pass_.topics[token_];
+        desk_.counts[old_] -= 1.0f;
+        desk_.weights[old_] = 0;
+        own_ = (desk_.counts[old_] + pass_.alpha[old_]) * inverse_less_[old_];
     }
 
     // Uniform on [0, 1), 24 bits.
     RADFAST_INLINE float draw() {
-        key_ += 0x9E3779B97F4A7C15ull;
-        return static_cast<float>(mix64(key_) >> 40) * 0x1p-24f;
+        const uint64_t place = token_ - begin_;
+        if (place % kDraws == 0) {
+            for (int j = 0; j < kDraws; j += kLanes) {
+                const U places = places_from(static_cast<uint32_t>(place + j));
+                store_floats(draws_ + j, to_float(mix32(name_tokens(places, key_)) >> 8) * 0x1p-24f);
+            }
+        }
+        return draws_[place % kDraws];
     }
 
     // The first block whose running sum in the lane is above `goal`, or the number of blocks.
-    static RADFAST_INLINE uint32_t find_block(const float* sums, float goal, int blocks) {
+    static RADFAST_INLINE uint32_t find_block(const float* sums, float goal, uint32_t blocks) {
         if constexpr (kBlocks > 0) {
+            // Neither is negative: their bits are in the same order.
+            const uint32_t bound = __builtin_bit_cast(uint32_t, goal);
             uint32_t block = 0;
 #pragma GCC unroll 8
-            for (int b = 0; b < kBlocks; ++b) block += sums[b * kBlock] <= goal;
+            for (int b = 0; b < kBlocks; ++b) {
+                block += __builtin_bit_cast(uint32_t, sums[b * kBlock]) <= bound;
+            }
             return block;
         }
         uint32_t low = 0;
@@ -183,23 +189,23 @@ class Walker {
                 document_ = chunk.first;
                 last_ = chunk.last;
             }
-            token_ = corpus_.indptr[document_];
+            token_ = begin_ = corpus_.indptr[document_];
             end_ = corpus_.indptr[document_ + 1];
         } while (token_ == end_);
-        std::memset(counts_, 0, stride_ * sizeof *counts_);
-        before_ = 0;
-        before_weighs_ = 0;
-        if (!pass_.joining) {
-            for (int64_t i = token_; i < end_; ++i) counts_[pass_.topics[i]] += 1.0f;
+        std::memset(desk_.counts, 0, stride() * sizeof(float));
+        if constexpr (!kJoining) {
+            for (int64_t i = token_; i < end_; ++i) desk_.counts[pass_.topics[i]] += 1.0f;
         }
-        for (int k = 0; k < stride_; k += kLanes)
-            store_floats(weights_ + k, load_floats(counts_ + k) + load_floats(pass_.alpha + k));
-        const int64_t group = static_cast<int64_t>(corpus_.document_group[document_]) * stride_;
+        const int64_t group = static_cast<int64_t>(corpus_.document_group[document_]) * stride();
         inverse_ = pass_.inverse + group;
         inverse_less_ = pass_.inverse_less + group;
-        const Step step = pass_.joining ? join_document : sample_dense_document;
-        const Key key = name_stream(pass_.model->seed, pass_.sweep, step, document_);
-        key_ = key.a | static_cast<uint64_t>(key.b) << 32;
+        for (int k = 0; k < stride(); k += kLanes) {
+            const F counts = load_floats(desk_.counts + k) + load_floats(pass_.alpha + k);
+            store_floats(desk_.weights + k, counts * load_floats(inverse_ + k));
+        }
+        const Step step = kJoining ? join_document : sample_dense_document;
+        key_ = name_stream(pass_.model->seed, pass_.sweep, step, document_);
+        take_out();
     }
 
     // Copies: what stands in the walker is one load away.
@@ -207,47 +213,64 @@ class Walker {
     const Feed& feed_;
     const Corpus corpus_;
     const int stride_;
-    float *counts_, *weights_, *sums_;
+    Desk<kBlocks> desk_;
     const float eta_;
     const float *inverse_ = nullptr, *inverse_less_ = nullptr;
-    int64_t document_, last_ = 0, token_ = 0, end_ = 0;
+    int64_t document_, last_ = 0, token_ = 0, begin_ = 0, end_ = 0;
     bool live_ = true;
-    uint64_t key_ = 0;
-    uint32_t before_ = 0;  // new topic of the token before, which is in no count yet
-    float before_weighs_ = 0;
+    uint32_t old_ = 0;  // the token's topic
+    float own_ = 0;     // what it weighs without the token
+    Key key_{};
+    // Sums of lanes behind a zero, so that the sum before lane 0 can be read; each half is a line of the
+    // cache.
+    alignas(64) float upto_[2 * kBlock] = {};
+    alignas(64) float draws_[kDraws];
 };
 
-template <int kBlocks>
+template <int kBlocks, bool kJoining>
 void walk(const DensePass& pass, const Feed& feed, const DenseScratch& scratch) {
-    Walker<kBlocks> a(pass, scratch, 0, feed), b(pass, scratch, 1, feed);
+    using One = Walker<kBlocks, kJoining>;
+    One a(pass, scratch, 0, feed), b(pass, scratch, 1, feed);
     while (a.live() && b.live()) {
-        a.step();
-        b.step();
+        a.weigh();
+        b.weigh();
+        a.choose();
+        b.choose();
     }
-    while (a.live()) a.step();
-    while (b.live()) b.step();
+    for (One* rest : {&a, &b}) {
+        while (rest->live()) {
+            rest->weigh();
+            rest->choose();
+        }
+    }
+}
+
+template <int kBlocks>
+void walk_blocks(const DensePass& pass, const Feed& feed, const DenseScratch& scratch) {
+    if (pass.joining) return walk<kBlocks, true>(pass, feed, scratch);
+    return walk<kBlocks, false>(pass, feed, scratch);
 }
 
 void work_dense(const DensePass& pass, const Feed& feed, const DenseScratch& scratch) {
     switch (pass.model->stride / kBlock) {
         case 1:
-            return walk<1>(pass, feed, scratch);
+            return walk_blocks<1>(pass, feed, scratch);
         case 2:
-            return walk<2>(pass, feed, scratch);
+            return walk_blocks<2>(pass, feed, scratch);
         case 3:
-            return walk<3>(pass, feed, scratch);
+            return walk_blocks<3>(pass, feed, scratch);
         case 4:
-            return walk<4>(pass, feed, scratch);
+            return walk_blocks<4>(pass, feed, scratch);
         case 5:
-            return walk<5>(pass, feed, scratch);
+            return walk_blocks<5>(pass, feed, scratch);
         case 6:
-            return walk<6>(pass, feed, scratch);
+            return walk_blocks<6>(pass, feed, scratch);
         case 7:
-            return walk<7>(pass, feed, scratch);
+            return walk_blocks<7>(pass, feed, scratch);
         case 8:
-            return walk<8>(pass, feed, scratch);
+            return walk_blocks<8>(pass, feed, scratch);
         default:
-            return walk<0>(pass, feed, scratch);
+            return walk_blocks<0>(pass, feed, scratch);
     }
 }
 

@@ -52,11 +52,10 @@ def test_samples_are_averaged():
 def test_averaging_lowers_the_perplexity():
     counts, _ = planted(n_documents=40, length=12)
     held, _ = planted(n_documents=200, length=30, seed=3)
-    one = [small(n_topics=12, random_state=s).fit(counts).perplexity(held) for s in range(4)]
-    many = [
-        small(n_topics=12, random_state=s, burn_in=20, sample_every=2).fit(counts).perplexity(held)
-        for s in range(4)
-    ]
+    seeds, settings = range(8), {"n_topics": 12, "refine": 0}
+    one = [small(random_state=s, **settings).fit(counts).perplexity(held) for s in seeds]
+    settings |= {"burn_in": 20, "sample_every": 2}
+    many = [small(random_state=s, **settings).fit(counts).perplexity(held) for s in seeds]
     assert np.mean(many) < np.mean(one)
 
 
