@@ -52,19 +52,18 @@ class Ahead {
   public:
     void aim(const Rows& rows, const std::int32_t* ids, std::int64_t count, std::int64_t depth) {
         rows_ = rows, ids_ = ids, count_ = count, depth_ = depth;
-        at_ = line_ = 0;
+        at_ = 0;
     }
-    __attribute__((always_inline)) void ask(int lines) {
-        for (; lines > 0 && at_ < count_; --lines) {
-            __builtin_prefetch(rows_.data + ids_[at_] * rows_.stride + line_, 0, 2);
-            if ((line_ += 16) >= depth_) line_ = 0, ++at_;
-        }
+    __attribute__((always_inline)) void ask() {
+        if (at_ == count_) return;
+        const float* row = rows_.data + ids_[at_++] * rows_.stride;
+        for (std::int64_t d = 0; d < depth_; d += 16) __builtin_prefetch(row + d, 0, 2);
     }
 
   private:
     Rows rows_{};
     const std::int32_t* ids_ = nullptr;
-    std::int64_t count_ = 0, depth_ = 0, at_ = 0, line_ = 0;
+    std::int64_t count_ = 0, depth_ = 0, at_ = 0;
 };
 
 // One thread's buffers.
@@ -80,6 +79,7 @@ class Worker {
           floor_(floor_for(engine_.simd)),
           collect_(collect_for(engine_.simd)),
           order_(order_for(engine_.simd)),
+          highest_(highest_for(engine_.simd)),
           query_panel_(gemm::panel_floats(depth, engine_.rows)),
           key_panel_(gemm::panel_floats(depth, engine_.columns)),
           packer_(engine_, depth),
@@ -107,13 +107,11 @@ class Worker {
         const std::int32_t* list = candidates.ids + candidates.indptr[task.group];
         std::int64_t length = candidates.indptr[task.group + 1] - candidates.indptr[task.group];
         const bool loose = count < kSharing && k_ <= BestK::kFew;
-        if (!loose) sort_list(list, length);
+        const bool whole = !loose && length <= std::min(kListKeys, near_);
+        if (!loose && !(whole && k_ == 1)) sort_list(list, length);
         BestK& best = loose ? loose_ : rising_;
         parts_.assign(1, &best);
-        if (!loose && length <= std::min(kListKeys, near_)) {
-            scan_list(rows, count, list, length, scores, ids);
-            return;
-        }
+        if (whole) return scan_list(rows, count, list, length, scores, ids);
         best.reset(count);
         scan_blocks(rows, count, list, length, best);
         for (std::int64_t q = 0; q < count; ++q) {
@@ -123,7 +121,6 @@ class Worker {
     }
 
   private:
-    static constexpr int kAheadTile = 24, kAheadRow = 8;
     static constexpr std::int64_t kListKeys = 512;  // largest list for scan_list
     static constexpr std::size_t kListFloats = (kListKeys + gemm::kMaxColumns) * gemm::kMaxRows;
 
@@ -153,8 +150,9 @@ class Worker {
         }
     }
 
-    // The same with a list of few keys, different and in rising order: all scores of a panel first, then a
-    // bound for each query, and what exceeds it put in order at once.
+    // The same with a list of few keys: all scores of a panel first, then the highest of each query, or a
+    // bound for it, and what exceeds it put in order at once. For more than one place the keys are different
+    // and in rising order.
     void scan_list(const std::int32_t* rows, std::int64_t count, const std::int32_t* list, std::int64_t nk,
                    float* scores, std::int32_t* ids) {
         const float* panel = pack_queries(rows, count);
@@ -165,12 +163,11 @@ class Worker {
             const int height = static_cast<int>(std::min<std::int64_t>(engine_.rows, count - q));
             const float* keys = packed_keys_.get();
             for (std::int64_t n = 0; n < nk; n += engine_.columns, keys += key_panel_) {
-                ahead_.ask(kAheadTile);
                 engine_.kernels[height](panel, keys, depth_, table + n, stride, false);
             }
             for (int i = 0; i < height; ++i) {
                 const std::int64_t at = std::int64_t{rows[q + i]} * k_;
-                ahead_.ask(kAheadRow);
+                ahead_.ask();
                 take_best(table + i * stride, nk, list, scores + at, ids + at);
             }
         }
@@ -178,6 +175,7 @@ class Worker {
 
     void take_best(const float* row, std::int64_t nk, const std::int32_t* list, float* scores,
                    std::int32_t* ids) {
+        if (k_ == 1 && nk > 0) return highest_(row, list, nk, scores, ids);
         float high[kListKeys + kRankedRoom];
         std::int32_t high_ids[kListKeys + kRankedRoom];
         const std::int64_t count = collect_(row, list, nk, floor_(row, nk, k_), high, high_ids);
@@ -220,6 +218,7 @@ class Worker {
     Floor floor_;
     Collect collect_;
     Order order_;
+    Highest highest_;
     std::size_t query_panel_, key_panel_;
     Packer packer_;
     Ahead ahead_;

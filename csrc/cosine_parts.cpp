@@ -20,42 +20,65 @@ namespace {
 
 #define RADFAST_INLINE inline __attribute__((always_inline))
 
-// One body; gcc makes vectors of it for each set.
-RADFAST_INLINE float find_floor(const float* scores, std::int64_t keys, int k) {
-    constexpr int kClasses = 16;
-    constexpr float kLowest = -std::numeric_limits<float>::infinity();
+constexpr int kClasses = 16;
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
+
+float floor_portable(const float* scores, std::int64_t keys, int k) {
     if (k > kClasses || keys < 2 * kClasses) return kLowest;
     float most[kClasses];
     for (int c = 0; c < kClasses; ++c) most[c] = scores[c];
-    std::int64_t n = kClasses;
-    for (; n + kClasses <= keys; n += kClasses) {
-        for (int c = 0; c < kClasses; ++c) most[c] = scores[n + c] > most[c] ? scores[n + c] : most[c];
-    }
-    for (int c = 0; n + c < keys; ++c) most[c] = std::max(most[c], scores[n + c]);
-    if (k == 1) return std::nextafterf(*std::max_element(most, most + kClasses), kLowest);
+    for (std::int64_t n = kClasses; n < keys; ++n)
+        most[n % kClasses] = std::max(most[n % kClasses], scores[n]);
     // Those that fewer than k others exceed are the k largest.
-    int larger[kClasses] = {};
-    for (int r = 0; r < kClasses; ++r) {
-        for (int c = 0; c < kClasses; ++c) larger[c] += most[r] > most[c];
-    }
     float floor = -kLowest;
-    for (int c = 0; c < kClasses; ++c) floor = std::min(floor, larger[c] < k ? most[c] : -kLowest);
+    for (int c = 0; c < kClasses; ++c) {
+        const auto larger =
+            std::count_if(most, most + kClasses, [&](float other) { return other > most[c]; });
+        floor = std::min(floor, larger < k ? most[c] : -kLowest);
+    }
     return std::nextafterf(floor, kLowest);
 }
 
-float floor_portable(const float* scores, std::int64_t keys, int k) { return find_floor(scores, keys, k); }
-
 #if defined(__x86_64__) && defined(__GNUC__)
+// The same by instructions that gcc does not find: it takes the classes one by one.
 __attribute__((target("avx2,fma"))) float floor_avx2(const float* scores, std::int64_t keys, int k) {
-    return find_floor(scores, keys, k);
+    if (k > kClasses || keys < 2 * kClasses) return kLowest;
+    __m256 low = _mm256_loadu_ps(scores), high = _mm256_loadu_ps(scores + 8);
+    std::int64_t n = kClasses;
+    for (; n + kClasses <= keys; n += kClasses) {
+        low = _mm256_max_ps(low, _mm256_loadu_ps(scores + n));
+        high = _mm256_max_ps(high, _mm256_loadu_ps(scores + n + 8));
+    }
+    alignas(32) float most[kClasses];
+    _mm256_store_ps(most, low);
+    _mm256_store_ps(most + 8, high);
+    if (n < keys) {
+        for (int c = 0; n + c < keys; ++c) most[c] = std::max(most[c], scores[n + c]);
+        low = _mm256_load_ps(most);
+        high = _mm256_load_ps(most + 8);
+    }
+    __m256i low_larger = _mm256_setzero_si256(), high_larger = low_larger;
+    for (int r = 0; r < kClasses; ++r) {
+        const __m256 other = _mm256_broadcast_ss(most + r);
+        low_larger = _mm256_sub_epi32(low_larger, _mm256_castps_si256(_mm256_cmp_ps(other, low, _CMP_GT_OQ)));
+        high_larger =
+            _mm256_sub_epi32(high_larger, _mm256_castps_si256(_mm256_cmp_ps(other, high, _CMP_GT_OQ)));
+    }
+    const __m256i few = _mm256_set1_epi32(k);
+    const __m256 none = _mm256_set1_ps(-kLowest);
+    low = _mm256_blendv_ps(none, low, _mm256_castsi256_ps(_mm256_cmpgt_epi32(few, low_larger)));
+    high = _mm256_blendv_ps(none, high, _mm256_castsi256_ps(_mm256_cmpgt_epi32(few, high_larger)));
+    __m256 least = _mm256_min_ps(low, high);
+    least = _mm256_min_ps(least, _mm256_permute2f128_ps(least, least, 1));
+    least = _mm256_min_ps(least, _mm256_shuffle_ps(least, least, 0x4e));
+    least = _mm256_min_ps(least, _mm256_shuffle_ps(least, least, 0xb1));
+    return std::nextafterf(_mm256_cvtss_f32(least), kLowest);
 }
 
-// The same by instructions that gcc does not find: it turns the counting into shuffles.
 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))) float floor_avx512(const float* scores,
                                                                                           std::int64_t keys,
                                                                                           int k) {
-    constexpr float kLowest = -std::numeric_limits<float>::infinity();
-    if (k > 16 || keys < 32) return kLowest;
+    if (k > kClasses || keys < 2 * kClasses) return kLowest;
     const __m512 lowest = _mm512_set1_ps(kLowest);
     __m512 most = lowest;
     for (std::int64_t n = 0; n < keys; n += 16) {

@@ -17,6 +17,8 @@ namespace {
 
 #define RADFAST_INLINE inline __attribute__((always_inline))
 
+constexpr std::int32_t kNoId = std::numeric_limits<std::int32_t>::max();
+
 // One body each; gcc makes vectors of it for AVX2.
 
 // larger[i]: how many of the values are larger than values[i]; returns their sum, which is that of
@@ -91,6 +93,19 @@ std::int64_t collect_portable(const float* values, const std::int32_t* ids, std:
     return kept;
 }
 
+RADFAST_INLINE std::int32_t smallest(const std::int32_t* ids, unsigned mask, std::int32_t least) {
+    for (; mask; mask &= mask - 1) least = std::min(least, ids[__builtin_ctz(mask)]);
+    return least;
+}
+
+void highest_portable(const float* values, const std::int32_t* ids, std::int64_t count, float* score,
+                      std::int32_t* best) {
+    const float most = *std::max_element(values, values + count);
+    *best = kNoId;
+    for (std::int64_t i = 0; i < count; ++i) *best = values[i] == most ? std::min(*best, ids[i]) : *best;
+    *score = most + 0.0f;  // -0 becomes 0
+}
+
 RADFAST_FOR(portable)
 #if defined(__x86_64__) && defined(__GNUC__)
 #define RADFAST_AVX2 __attribute__((target("avx2,fma")))
@@ -109,6 +124,28 @@ RADFAST_AVX2 std::int64_t collect_avx2(const float* values, const std::int32_t* 
         }
     }
     return kept + collect_portable(values + i, ids + i, count - i, limit, high + kept, high_ids + kept);
+}
+
+RADFAST_AVX2 void highest_avx2(const float* values, const std::int32_t* ids, std::int64_t count, float* score,
+                               std::int32_t* best) {
+    if (count < 8) return highest_portable(values, ids, count, score, best);
+    const std::int64_t last = count - 8;  // goes over some values again where 8 does not divide the count
+    __m256 most = _mm256_loadu_ps(values + last), other = most;
+    for (std::int64_t i = 0; i < last; i += 16) {
+        most = _mm256_max_ps(most, _mm256_loadu_ps(values + i));
+        other = _mm256_max_ps(other, _mm256_loadu_ps(values + std::min(i + 8, last)));
+    }
+    most = _mm256_max_ps(most, other);
+    most = _mm256_max_ps(most, _mm256_permute2f128_ps(most, most, 1));
+    most = _mm256_max_ps(most, _mm256_shuffle_ps(most, most, 0x4e));
+    most = _mm256_max_ps(most, _mm256_shuffle_ps(most, most, 0xb1));
+    *best = kNoId;
+    for (std::int64_t i = 0; i < count; i += 8) {
+        const std::int64_t at = std::min(i, last);
+        const __m256 same = _mm256_cmp_ps(_mm256_loadu_ps(values + at), most, _CMP_EQ_OQ);
+        *best = smallest(ids + at, static_cast<unsigned>(_mm256_movemask_ps(same)), *best);
+    }
+    *score = _mm256_cvtss_f32(most) + 0.0f;
 }
 
 // AVX-512 has an instruction that keeps the lanes of a mask, and counts a comparison in one more; from the
@@ -181,6 +218,25 @@ RADFAST_AVX512 bool order_avx512(const float* values, const std::int32_t* ids, i
     write(sorted, k, scores, best);
     return true;
 }
+
+RADFAST_AVX512 void highest_avx512(const float* values, const std::int32_t* ids, std::int64_t count,
+                                   float* score, std::int32_t* best) {
+    const __m512 lowest = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
+    __m512 most = lowest;
+    for (std::int64_t i = 0; i < count; i += 16) {
+        const __mmask16 there = static_cast<__mmask16>(count - i >= 16 ? 0xffff : (1 << (count - i)) - 1);
+        most = _mm512_max_ps(most, _mm512_mask_loadu_ps(lowest, there, values + i));
+    }
+    const float high = _mm512_reduce_max_ps(most);
+    most = _mm512_set1_ps(high);
+    *best = kNoId;
+    for (std::int64_t i = 0; i < count; i += 16) {
+        const __mmask16 there = static_cast<__mmask16>(count - i >= 16 ? 0xffff : (1 << (count - i)) - 1);
+        const __m512 value = _mm512_maskz_loadu_ps(there, values + i);
+        *best = smallest(ids + i, _mm512_mask_cmp_ps_mask(there, value, most, _CMP_EQ_OQ), *best);
+    }
+    *score = high + 0.0f;
+}
 #endif
 #undef RADFAST_FOR
 
@@ -189,5 +245,6 @@ RADFAST_AVX512 bool order_avx512(const float* values, const std::int32_t* ids, i
 Collect collect_for(Simd simd) { return RADFAST_PICK(simd, collect); }
 FindKth find_kth_for(Simd simd) { return RADFAST_PICK(simd, find_kth); }
 Order order_for(Simd simd) { return RADFAST_PICK(simd, order); }
+Highest highest_for(Simd simd) { return RADFAST_PICK(simd, highest); }
 
 }  // namespace radfast::cosine

@@ -26,4 +26,9 @@ using Order = bool (*)(const float* values, const std::int32_t* ids, int count, 
                        std::int32_t* best);
 Order order_for(Simd simd);
 
+// Writes the largest of `count` values and its id, of equal ones the smallest; count >= 1.
+using Highest = void (*)(const float* values, const std::int32_t* ids, std::int64_t count, float* score,
+                         std::int32_t* best);
+Highest highest_for(Simd simd);
+
 }  // namespace radfast::cosine
