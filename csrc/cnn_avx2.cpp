@@ -19,6 +19,9 @@ namespace radfast::cnn::avx2 {
 
 using F = __m256;
 constexpr int kLanes = 8, kRows = 6, kVectors = 2;
+// 12 multiply-adds want 8 loads: what is left of a core whose other thread is busy goes to them alone.
+constexpr int kTurn = 16;
+constexpr bool kAsks = false;
 
 RADFAST_INLINE F load(const float* p) { return _mm256_loadu_ps(p); }
 RADFAST_INLINE void store(float* p, F x) { _mm256_storeu_ps(p, x); }

@@ -23,6 +23,8 @@ namespace radfast::cnn::avx512 {
 
 using F = __m512;
 constexpr int kLanes = 16, kRows = 14, kVectors = 2;
+constexpr int kTurn = 4;
+constexpr bool kAsks = true;
 
 RADFAST_INLINE F load(const float* p) { return _mm512_loadu_ps(p); }
 RADFAST_INLINE void store(float* p, F x) { _mm512_storeu_ps(p, x); }

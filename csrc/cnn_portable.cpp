@@ -10,6 +10,8 @@ namespace radfast::cnn::portable {
 
 typedef float F __attribute__((vector_size(16)));
 constexpr int kLanes = 4, kRows = 2, kVectors = 4;
+constexpr int kTurn = 4;
+constexpr bool kAsks = true;
 
 RADFAST_INLINE F load(const float* p) {
     F x;

@@ -1,6 +1,7 @@
 // Inner loops of the CNN engine, written once in vectors of kLanes floats. Each of cnn_portable.cpp,
 // cnn_avx2.cpp and cnn_avx512.cpp includes this with RADFAST_ISA (a namespace) that holds F, kLanes, kRows,
 // kVectors and five operations: load, store, splat, fma, max; RADFAST_PIN keeps a vector in its register.
+// kTurn is how far a product's loop over 16 channels is unrolled, kAsks whether it asks for lines ahead.
 //
 // max(a, b) returns b where one of them is no number, so a ReLU written max(0, x) keeps NaN.
 #include "cnn_inner.h"
@@ -26,16 +27,18 @@ void multiply(const float* a, const float* b, std::int64_t depth, float* c, bool
             for (int j = 0; j < kVectors; ++j) sums[i][j] = splat(0.0f);
         }
         for (std::int64_t block = 0; block < blocks; ++block, a += (kRows - 1) * kBlock) {
-#pragma GCC unroll 4
+#pragma GCC unroll kTurn
             for (int d = 0; d < kBlock; ++d, ++a, b += kColumns) {
                 F right[kVectors];
 #pragma GCC unroll 4
                 for (int j = 0; j < kVectors; ++j) {
                     right[j] = load(b + j * kLanes);
                     RADFAST_PIN(right[j]);
-                    if (j * kLanes % 16 == 0) __builtin_prefetch(b + kRightAhead + j * kLanes);  // a line
+                    if (kAsks && j * kLanes % 16 == 0) {  // a line
+                        __builtin_prefetch(b + kRightAhead + j * kLanes);
+                    }
                 }
-                if (d < rows) __builtin_prefetch(a + d * kBlock - d + kLeftAhead);
+                if (kAsks && d < rows) __builtin_prefetch(a + d * kBlock - d + kLeftAhead);
 #pragma GCC unroll 14
                 for (int i = 0; i < rows; ++i) {
                     F left = splat(a[i * kBlock]);
