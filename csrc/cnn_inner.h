@@ -41,10 +41,10 @@ struct Inner {
     void (*convolve[3])(const float* in, const std::int32_t* offsets, std::int64_t depth, std::int64_t step,
                         const float* b, const float* const* starts, bool relu, float* c);
     void (*pool_row)(const float* in, std::int64_t row, int size, int step, int width, float* out);
-    void (*transform_input[kTilings])(const float* plane, std::int64_t origin, std::int64_t row,
-                                      const Inside& inside, float* v, std::int64_t stride);
-    void (*transform_output[kTilings])(const float* m, std::int64_t stride, const Finish& finish, float* to,
-                                       std::int64_t row, int height, int width);
+    void (*transform_input[kTilings][kForms])(const float* plane, std::int64_t origin, std::int64_t row,
+                                              const Inside& inside, float* v, std::int64_t stride);
+    void (*transform_output[kTilings][kForms])(const float* m, std::int64_t stride, const Finish& finish,
+                                               float* to, std::int64_t row, int height, int width);
 };
 
 // The table of an instruction set that current_simd() allows.

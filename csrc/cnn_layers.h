@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "cnn_crew.h"
@@ -126,23 +127,34 @@ class WinogradLayer final : public Layer {
         int panels;
         bool together;
     };
+    // Where a tile stands. Tiles are counted by their form: short across, whole, short down, short in both;
+    // so the tiles that have a product are neighbours, whichever of the points they lack.
+    struct Place {
+        std::int64_t image;
+        int y, x, form;
+    };
+    Place place(std::int64_t tile, int images) const;
+    // Which of the `count` tiles from `first` on have product p: begin and end, counted from `first`.
+    std::pair<std::int64_t, std::int64_t> having(int p, std::int64_t first, std::int64_t count,
+                                                 int images) const;
     Plan plan(int images) const;
     std::int64_t v_stride(std::int64_t tiles) const;
     std::int64_t m_stride(const Plan& plan) const;
     void pack(const float* weight, const float* bias);
-    void transform_in(std::int64_t first, std::int64_t tiles, int block, const float* in, float* v,
-                      std::int64_t stride) const;
-    void multiply(const float* v, std::int64_t stride, std::int64_t tiles, int panel, int panels,
-                  const Plan& plan, float* m) const;
-    void transform_out(std::int64_t first, std::int64_t tiles, int panel, int panels, const Plan& plan,
-                       const float* m, float* out) const;
+    void transform_in(std::int64_t first, std::int64_t tiles, int images, int block, const float* in,
+                      float* v, std::int64_t stride) const;
+    void multiply(const float* v, std::int64_t stride, std::int64_t first, std::int64_t tiles, int images,
+                  int panel, int panels, const Plan& plan, float* m) const;
+    void transform_out(std::int64_t first, std::int64_t tiles, int images, int panel, int panels,
+                       const Plan& plan, const float* m, float* out) const;
 
     const Tiling tiling_;
     const TileSize size_;
     const int padding_;
     const bool relu_, pool_;
     int conv_height_, conv_width_, down_, across_, panels_;
-    Floats packed_;  // (panels, products, in channels, columns)
+    int short_down_, short_across_;  // 1 where the last row, or column, of tiles is short
+    Floats packed_;                  // (panels, products, in channels, columns)
     Floats bias_;
 };
 

@@ -117,8 +117,12 @@ const Inner kInner = {
     RADFAST_MULTIPLY,
     {convolve<0>, convolve<1>, convolve<4>},
     pool_row,
-    {transform_input<2>, transform_input<3>},
-    {transform_output<2, 4>, transform_output<3, 4>},
+    {{transform_input<Three<false>, Three<false>>, transform_input<Three<false>, Three<true>>,
+      transform_input<Three<true>, Three<false>>, transform_input<Three<true>, Three<true>>},
+     {transform_input<Five, Five>}},
+    {{transform_output<Three<false>, Three<false>>, transform_output<Three<false>, Three<true>>,
+      transform_output<Three<true>, Three<false>>, transform_output<Three<true>, Three<true>>},
+     {transform_output<Five, Five>}},
 };
 
 }  // namespace radfast::cnn::RADFAST_ISA

@@ -31,6 +31,12 @@ WinogradLayer::WinogradLayer(const Site& site, const Shape& in, int out, int siz
     out_.width = pool ? conv_width_ / 2 : conv_width_;
     down_ = (conv_height_ + size_.outputs - 1) / size_.outputs;
     across_ = (conv_width_ + size_.outputs - 1) / size_.outputs;
+    const auto ends_short = [&](int length) {
+        const int rest = length % size_.outputs;
+        return size_.can_be_short() && rest > 0 && rest <= kShortOutputs;
+    };
+    short_down_ = ends_short(conv_height_);
+    short_across_ = ends_short(conv_width_);
     panels_ = (out + site.inner.columns - 1) / site.inner.columns;
     pack(weight, bias);
 }
@@ -106,46 +112,78 @@ std::size_t WinogradLayer::shared(int images) const {
     return most;
 }
 
+WinogradLayer::Place WinogradLayer::place(std::int64_t tile, int images) const {
+    const int down = down_ - short_down_, across = across_ - short_across_;
+    const struct {
+        int y, x, height, width, form;
+    } parts[kForms] = {{0, across, down, short_across_, 1},
+                       {0, 0, down, across, 0},
+                       {down, 0, short_down_, across, 2},
+                       {down, across, short_down_, short_across_, 3}};
+    const auto* part = parts;
+    const auto tiles = [&] { return std::int64_t{part->height} * part->width; };
+    for (; tile >= tiles() * images; ++part) tile -= tiles() * images;
+    const auto in_image = static_cast<int>(tile % tiles());
+    return {tile / tiles(), part->y + in_image / part->width, part->x + in_image % part->width, part->form};
+}
+
+std::pair<std::int64_t, std::int64_t> WinogradLayer::having(int p, std::int64_t first, std::int64_t count,
+                                                            int images) const {
+    const int points = size_.points();
+    const std::int64_t down = down_ - short_down_, across = across_ - short_across_;
+    const std::int64_t begin = size_.is_shared(p % points) ? 0 : down * short_across_;
+    const std::int64_t end = size_.is_shared(p / points) ? size_.is_shared(p % points)
+                                                               ? std::int64_t{down_} * across_
+                                                               : down * short_across_ + down_ * across
+                                                         : down * across_;
+    return {std::clamp<std::int64_t>(begin * images - first, 0, count),
+            std::clamp<std::int64_t>(end * images - first, 0, count)};
+}
+
 // v[p * stride + panel * rows * depth + (block * rows + row) * 16 + lane]
-void WinogradLayer::transform_in(std::int64_t first, std::int64_t tiles, int block, const float* in, float* v,
-                                 std::int64_t stride) const {
-    const int rows = site_.inner.rows, points = size_.points(), outputs = size_.outputs;
-    const std::int64_t per_image = static_cast<std::int64_t>(down_) * across_, row = in_.width * kBlock;
+void WinogradLayer::transform_in(std::int64_t first, std::int64_t tiles, int images, int block,
+                                 const float* in, float* v, std::int64_t stride) const {
+    const int rows = site_.inner.rows, outputs = size_.outputs;
+    const std::int64_t row = in_.width * kBlock;
     for (std::int64_t t = 0; t < tiles; ++t) {
-        const std::int64_t image = (first + t) / per_image, tile = (first + t) % per_image;
-        const int y = static_cast<int>(tile / across_) * outputs - padding_;
-        const int x = static_cast<int>(tile % across_) * outputs - padding_;
-        const Inside inside = {std::max(0, -y), std::min(points, in_.height - y), std::max(0, -x),
-                               std::min(points, in_.width - x)};
-        const float* plane = in + (image * in_.blocks() + block) * in_.pixels() * kBlock;
+        const Place tile = place(first + t, images);
+        const int y = tile.y * outputs - padding_, x = tile.x * outputs - padding_;
+        const int height = tile.form & 2 ? kShortPoints : size_.points();
+        const int width = tile.form & 1 ? kShortPoints : size_.points();
+        const Inside inside = {std::max(0, -y), std::min(height, in_.height - y), std::max(0, -x),
+                               std::min(width, in_.width - x)};
+        const float* plane = in + (tile.image * in_.blocks() + block) * in_.pixels() * kBlock;
         float* to = v + t / rows * rows * in_.blocks() * kBlock + (block * rows + t % rows) * kBlock;
-        site_.inner.transform_input[static_cast<int>(tiling_)](plane, y * row + x * kBlock, row, inside, to,
-                                                               stride);
+        site_.inner.transform_input[static_cast<int>(tiling_)][tile.form](plane, y * row + x * kBlock, row,
+                                                                          inside, to, stride);
     }
 }
 
 // m[p * m_stride + (panel * plan.tiles + tile) * columns + j]
-void WinogradLayer::multiply(const float* v, std::int64_t stride, std::int64_t tiles, int panel, int panels,
-                             const Plan& plan, float* m) const {
+void WinogradLayer::multiply(const float* v, std::int64_t stride, std::int64_t first, std::int64_t tiles,
+                             int images, int panel, int panels, const Plan& plan, float* m) const {
     const int rows = site_.inner.rows, columns = site_.inner.columns, products = size_.products();
     const std::int64_t depth = in_.blocks() * kBlock;
     for (int p = 0; p < products; ++p) {
+        const auto [begin, end] = having(p, first, tiles, images);
         for (int q = 0; q < panels; ++q) {
             const float* b =
                 packed_.data() + ((panel + q) * static_cast<std::int64_t>(products) + p) * depth * columns;
             float* c = m + p * m_stride(plan) + q * plan.tiles * columns;
-            for (std::int64_t t = 0; t < tiles; t += rows) {
-                const std::int64_t count = std::min<std::int64_t>(rows, tiles - t);
-                site_.inner.multiply[count](v + p * stride + t * depth, b, depth, c + t * columns, false);
+            std::int64_t t = begin, row = begin % rows;
+            for (std::int64_t count; t < end; t += count, row = 0) {
+                count = std::min(rows - row, end - t);
+                site_.inner.multiply[count](v + p * stride + (t - row) * depth + row * kBlock, b, depth,
+                                            c + t * columns, false);
             }
         }
     }
 }
 
-void WinogradLayer::transform_out(std::int64_t first, std::int64_t tiles, int panel, int panels,
+void WinogradLayer::transform_out(std::int64_t first, std::int64_t tiles, int images, int panel, int panels,
                                   const Plan& plan, const float* m, float* out) const {
     const int columns = site_.inner.columns, outputs = size_.outputs, step = pool_ ? outputs / 2 : outputs;
-    const std::int64_t per_image = static_cast<std::int64_t>(down_) * across_, row = out_.width * kBlock;
+    const std::int64_t row = out_.width * kBlock;
     const int begin = panel * columns / kBlock;
     const int end = std::min((panel + panels) * columns / kBlock, out_.blocks());
     for (int block = begin; block < end; ++block) {
@@ -153,13 +191,13 @@ void WinogradLayer::transform_out(std::int64_t first, std::int64_t tiles, int pa
         const float* from = m + lane / columns * plan.tiles * columns + lane % columns;
         const Finish finish = {bias_.data() + block * kBlock, relu_, pool_};
         for (std::int64_t t = 0; t < tiles; ++t) {
-            const std::int64_t image = (first + t) / per_image, tile = (first + t) % per_image;
-            const int y = static_cast<int>(tile / across_), x = static_cast<int>(tile % across_);
-            float* to =
-                out + ((image * out_.blocks() + block) * out_.height + y * step) * row + x * step * kBlock;
-            site_.inner.transform_output[static_cast<int>(tiling_)](
+            const Place tile = place(first + t, images);
+            float* to = out + ((tile.image * out_.blocks() + block) * out_.height + tile.y * step) * row +
+                        tile.x * step * kBlock;
+            site_.inner.transform_output[static_cast<int>(tiling_)][tile.form](
                 from + t * columns, m_stride(plan), finish, to, row,
-                std::min(outputs, conv_height_ - y * outputs), std::min(outputs, conv_width_ - x * outputs));
+                std::min(outputs, conv_height_ - tile.y * outputs),
+                std::min(outputs, conv_width_ - tile.x * outputs));
         }
     }
 }
@@ -173,8 +211,8 @@ void WinogradLayer::run(const Step& step, const float* in, float* out) const {
     const auto finish = [&](const float* v, std::int64_t stride, std::int64_t part, int group) {
         const std::int64_t first = part * plan.tiles, count = std::min(plan.tiles, tiles - first);
         const int panel = group * plan.panels, panels = std::min(plan.panels, panels_ - panel);
-        multiply(v, stride, count, panel, panels, plan, m);
-        transform_out(first, count, panel, panels, plan, m, out);
+        multiply(v, stride, first, count, step.images, panel, panels, plan, m);
+        transform_out(first, count, step.images, panel, panels, plan, m, out);
     };
     if (!plan.together) {
         float* v = step.scratch + size_.products() * m_stride(plan);
@@ -182,7 +220,7 @@ void WinogradLayer::run(const Step& step, const float* in, float* out) const {
         step.crew.share(parts, [&](std::int64_t part) {
             const std::int64_t first = part * plan.tiles, count = std::min(plan.tiles, tiles - first);
             for (int block = 0; block < in_.blocks(); ++block) {
-                transform_in(first, count, block, in, v, stride);
+                transform_in(first, count, step.images, block, in, v, stride);
             }
             for (int group = 0; group < groups; ++group) finish(v, stride, part, group);
         });
@@ -193,7 +231,7 @@ void WinogradLayer::run(const Step& step, const float* in, float* out) const {
     float* v = step.shared;
     step.crew.share((tiles + rows - 1) / rows * in_.blocks(), [&](std::int64_t item) {
         const std::int64_t first = item / in_.blocks() * rows;
-        transform_in(first, std::min<std::int64_t>(rows, tiles - first),
+        transform_in(first, std::min<std::int64_t>(rows, tiles - first), step.images,
                      static_cast<int>(item % in_.blocks()), in, v + first * depth, stride);
     });
     step.crew.share(parts * groups, [&](std::int64_t item) {

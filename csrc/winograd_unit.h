@@ -35,6 +35,21 @@ RADFAST_INLINE void go_to_points(const F* d, F* v) {
     }
 }
 
+// The same of a short tile: points 0, the first pair, infinity.
+RADFAST_INLINE void go_to_short(const F* d, F* v) {
+    constexpr float p = kTwoPairs[0], a = p * p, b = kTwoPairs[1] * kTwoPairs[1];
+    const F even = splat(a - b) * d[2];
+    v[0] = fma(splat(a * b), d[0], splat(-b) * d[2]);
+    v[1] = fma(splat((a - b) * p), d[1], even);
+    v[2] = fma(splat((b - a) * p), d[1], even);
+    v[3] = fma(splat(-a), d[1], d[3]);
+}
+
+RADFAST_INLINE void come_from_short(const F* m, F* y) {
+    y[0] = (m[1] + m[2]) + m[0];
+    y[1] = fma(splat(kTwoPairs[0]), m[1] - m[2], m[3]);
+}
+
 // A^T m: `m` holds points values, `y` gets outputs values.
 template <int pairs, int outputs>
 RADFAST_INLINE void come_from_points(const F* m, F* y) {
@@ -60,72 +75,97 @@ RADFAST_INLINE void come_from_points(const F* m, F* y) {
     }
 }
 
-template <int pairs>
-RADFAST_INLINE void transform_whole(const float* pixels, std::int64_t row, float* v, std::int64_t stride) {
-    constexpr int points = 2 * pairs + 2;
-    for (int part = 0; part < kBlock; part += kLanes) {
-        F half[points][points];
-        for (int x = 0; x < points; ++x) {
-            F d[points], out[points];
-#pragma GCC unroll 8
-            for (int y = 0; y < points; ++y) d[y] = load(pixels + y * row + x * kBlock + part);
-            go_to_points<pairs>(d, out);
-#pragma GCC unroll 8
-            for (int i = 0; i < points; ++i) half[i][x] = out[i];
+// One direction of a tile: how many points and outputs it has, and where its points stand among all.
+template <int pairs, int outputs, bool is_short>
+struct Along {
+    static constexpr int kAll = 2 * pairs + 2;
+    static constexpr int kPoints = is_short ? kShortPoints : kAll;
+    static constexpr int kOutputs = is_short ? kShortOutputs : outputs;
+    static constexpr int place(int i) { return is_short && i == kShortPoints - 1 ? kAll - 1 : i; }
+    static RADFAST_INLINE void go(const F* d, F* v) {
+        if constexpr (is_short) {
+            go_to_short(d, v);
+        } else {
+            go_to_points<pairs>(d, v);
         }
-        for (int i = 0; i < points; ++i) {
-            F out[points];
-            go_to_points<pairs>(half[i], out);
+    }
+    static RADFAST_INLINE void come(const F* m, F* y) {
+        if constexpr (is_short) {
+            come_from_short(m, y);
+        } else {
+            come_from_points<pairs, outputs>(m, y);
+        }
+    }
+};
+
+template <class Down, class Across>
+RADFAST_INLINE void transform_whole(const float* pixels, std::int64_t row, float* v, std::int64_t stride) {
+    for (int part = 0; part < kBlock; part += kLanes) {
+        F half[Down::kPoints][Across::kPoints];
+        for (int x = 0; x < Across::kPoints; ++x) {
+            F d[Down::kPoints], out[Down::kPoints];
 #pragma GCC unroll 8
-            for (int j = 0; j < points; ++j) store(v + (i * points + j) * stride + part, out[j]);
+            for (int y = 0; y < Down::kPoints; ++y) d[y] = load(pixels + y * row + x * kBlock + part);
+            Down::go(d, out);
+#pragma GCC unroll 8
+            for (int i = 0; i < Down::kPoints; ++i) half[i][x] = out[i];
+        }
+        for (int i = 0; i < Down::kPoints; ++i) {
+            F out[Across::kPoints];
+            Across::go(half[i], out);
+#pragma GCC unroll 8
+            for (int j = 0; j < Across::kPoints; ++j) {
+                store(v + (Down::place(i) * Across::kAll + Across::place(j)) * stride + part, out[j]);
+            }
         }
     }
 }
 
-template <int pairs>
+template <class Down, class Across>
 void transform_input(const float* plane, std::int64_t origin, std::int64_t row, const Inside& inside,
                      float* v, std::int64_t stride) {
-    constexpr int points = 2 * pairs + 2;
-    if (inside.top == 0 && inside.left == 0 && inside.bottom == points && inside.right == points) {
-        transform_whole<pairs>(plane + origin, row, v, stride);
+    constexpr int height = Down::kPoints, width = Across::kPoints;
+    if (inside.top == 0 && inside.left == 0 && inside.bottom == height && inside.right == width) {
+        transform_whole<Down, Across>(plane + origin, row, v, stride);
         return;
     }
-    alignas(64) float copy[points * points * kBlock];
-    for (int y = 0; y < points; ++y) {
-        for (int x = 0; x < points; ++x) {
+    alignas(64) float copy[height * width * kBlock];
+    for (int y = 0; y < height; ++y) {
+        for (int x = 0; x < width; ++x) {
             const bool here = y >= inside.top && y < inside.bottom && x >= inside.left && x < inside.right;
-            float* to = copy + (y * points + x) * kBlock;
+            float* to = copy + (y * width + x) * kBlock;
             for (int part = 0; part < kBlock; part += kLanes) {
                 store(to + part, here ? load(plane + (origin + y * row + x * kBlock + part)) : splat(0.0f));
             }
         }
     }
-    transform_whole<pairs>(copy, points * kBlock, v, stride);
+    transform_whole<Down, Across>(copy, width * kBlock, v, stride);
 }
 
 // Bias, ReLU and 2 x 2 pooling ride along; `height` x `width` pixels (before pooling) are written.
-template <int pairs, int outputs>
+template <class Down, class Across>
 void transform_output(const float* m, std::int64_t stride, const Finish& finish, float* to, std::int64_t row,
                       int height, int width) {
-    constexpr int points = 2 * pairs + 2;
     for (int part = 0; part < kBlock; part += kLanes) {
-        F half[outputs][points];
-        for (int j = 0; j < points; ++j) {
-            F in[points], out[outputs];
+        F half[Down::kOutputs][Across::kPoints];
+        for (int j = 0; j < Across::kPoints; ++j) {
+            F in[Down::kPoints], out[Down::kOutputs];
 #pragma GCC unroll 8
-            for (int i = 0; i < points; ++i) in[i] = load(m + (i * points + j) * stride + part);
-            come_from_points<pairs, outputs>(in, out);
+            for (int i = 0; i < Down::kPoints; ++i) {
+                in[i] = load(m + (Down::place(i) * Across::kAll + Across::place(j)) * stride + part);
+            }
+            Down::come(in, out);
 #pragma GCC unroll 4
-            for (int k = 0; k < outputs; ++k) half[k][j] = out[k];
+            for (int k = 0; k < Down::kOutputs; ++k) half[k][j] = out[k];
         }
         const F bias = load(finish.bias + part), floor = splat(finish.relu ? 0.0f : kLowest);
         if (finish.pool) {
             for (int k = 0; k + 1 < height; k += 2) {
-                F one[outputs], two[outputs];
-                come_from_points<pairs, outputs>(half[k], one);
-                come_from_points<pairs, outputs>(half[k + 1], two);
+                F one[Across::kOutputs], two[Across::kOutputs];
+                Across::come(half[k], one);
+                Across::come(half[k + 1], two);
 #pragma GCC unroll 2
-                for (int x = 0; x < outputs; x += 2) {
+                for (int x = 0; x < Across::kOutputs; x += 2) {
                     const F best = max(max(one[x], one[x + 1]), max(two[x], two[x + 1]));
                     if (x + 1 < width) {
                         store(to + (k / 2) * row + (x / 2) * kBlock + part, max(floor, best + bias));
@@ -134,13 +174,17 @@ void transform_output(const float* m, std::int64_t stride, const Finish& finish,
             }
         } else {
             for (int k = 0; k < height; ++k) {
-                F out[outputs];
-                come_from_points<pairs, outputs>(half[k], out);
+                F out[Across::kOutputs];
+                Across::come(half[k], out);
 #pragma GCC unroll 4
-                for (int x = 0; x < outputs; ++x) {
+                for (int x = 0; x < Across::kOutputs; ++x) {
                     if (x < width) store(to + k * row + x * kBlock + part, max(floor, out[x] + bias));
                 }
             }
         }
     }
 }
+
+template <bool is_short>
+using Three = Along<2, 4, is_short>;
+using Five = Along<3, 4, false>;
