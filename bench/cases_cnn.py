@@ -17,6 +17,7 @@ import numpy as np
 import radfast as rf
 from bench.case import Case
 from radfast.kernels.cnn import export_onnx
+from radfast.kernels.cnn.gate import TOLERANCES
 
 _THREADS = 2
 
@@ -27,6 +28,20 @@ def _make_network(name: str, images: int, side: int) -> dict[str, Any]:
     run = rf.compile(net, "native", max_batch=images, threads=_THREADS)
     work = images * _count_products(net, side)
     return {"net": net, "run": run, "pixels": pixels, "floats": pixels.astype(np.float32), "products": work}
+
+
+def _make_int8(name: str, images: int, side: int) -> dict[str, Any]:
+    """Return the network in ONNX Runtime's int8, with the file that it reads."""
+    state = _make_network(name, images, side)
+    pixels = state["pixels"]
+    with tempfile.TemporaryDirectory() as folder:
+        run = rf.compile(
+            state["net"], "onnx", "int8", images, folder,
+            threads=_THREADS, calibration=pixels, calibration_method="max",
+        )  # fmt: skip
+        assert run.precision == "int8", run.reason
+        (file,) = Path(folder).glob("*.onnx")
+        return state | {"run": run, "native": state["run"], "model": file.read_bytes()}
 
 
 def _count_products(net: Any, side: int) -> int:
@@ -88,11 +103,15 @@ def _run_openvino(state: dict[str, Any]) -> Any:
         # Left to itself it computes in bfloat16 where the processor has it.
         settings = {"INFERENCE_NUM_THREADS": _THREADS, "INFERENCE_PRECISION_HINT": "f32"}
         state["openvino"] = core.compile_model(
-            core.read_model(export_onnx(state["net"]), b""),
+            core.read_model(state.get("model") or export_onnx(state["net"]), b""),
             "CPU",
             {**settings, "PERFORMANCE_HINT": "LATENCY"},
         )
     return state["openvino"]({"images": state["floats"]})["document"]
+
+
+def _run_native(state: dict[str, Any]) -> Any:
+    return state["native"](state["pixels"])
 
 
 def _run_mnn(state: dict[str, Any]) -> Any:
@@ -126,6 +145,11 @@ def _check_network(state: dict[str, Any], outputs: Any) -> None:
     assert np.allclose(outputs["document"], wanted, atol=2e-5 * np.abs(wanted).max())
 
 
+def _check_int8(state: dict[str, Any], outputs: Any) -> None:
+    wanted = _run_eager(state)["document"].numpy()
+    assert np.abs(outputs["document"] - wanted).max() <= TOLERANCES["int8"] * np.abs(wanted).max()
+
+
 def _make_case(name: str, images: int) -> Case:
     set_up: Callable[..., Any] = partial(_make_network, name)
     return Case(
@@ -148,4 +172,22 @@ def _make_case(name: str, images: int) -> Case:
     )
 
 
-CASES = tuple(_make_case(name, images) for name in ("vgg16", "vgg19", "alexnet") for images in (1, 8, 32))
+def _make_int8_case(name: str, images: int) -> Case:
+    return Case(
+        name=f"cnn-{name}-{images}-int8",
+        sizes={"images": images, "side": 224},
+        unit="images",
+        set_up=partial(_make_int8, name),
+        work=_run_network,
+        count=lambda state: len(state["pixels"]),
+        check=_check_int8,
+        # OpenVINO reads the very file that ONNX Runtime does: the Q/DQ pairs make it compute in int8.
+        peers={"openvino": _run_openvino, "native-float32": _run_native},
+        threads=_THREADS,
+    )
+
+
+CASES = (
+    *(_make_case(name, images) for name in ("vgg16", "vgg19", "alexnet") for images in (1, 8, 32)),
+    *(_make_int8_case(name, 8) for name in ("vgg16", "alexnet")),
+)
