@@ -17,7 +17,7 @@ namespace {
 struct Lanes {
     using Vector = __m256;
     static constexpr int kLanes = 8, kRows = 6;
-    static constexpr int kSteps = 8, kAhead = 64, kAsked = 6;
+    static constexpr int kSteps = 8, kAhead = 0, kAsked = 6;
 
     static RADFAST_INLINE Vector zero() { return _mm256_setzero_ps(); }
     static RADFAST_INLINE Vector load(const float* p) { return _mm256_loadu_ps(p); }

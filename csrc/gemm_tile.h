@@ -16,7 +16,9 @@ template <int rows>
 RADFAST_INLINE void add_step(const float* a, const float* b, Lanes::Vector (&left)[rows],
                              Lanes::Vector (&right)[rows]) {
     Lanes::Vector b0 = Lanes::load(b), b1 = Lanes::load(b + Lanes::kLanes);
-    for (int line = 0; line < kColumns; line += 16) prefetch_near(b + Lanes::kAhead + line);
+    if constexpr (Lanes::kAhead > 0) {
+        for (int line = 0; line < kColumns; line += 16) prefetch_near(b + Lanes::kAhead + line);
+    }
     // gcc folds loads back into each multiply-add and doubles the load traffic; an empty asm pins the
     // register.
     Lanes::pin(b0);
