@@ -6,6 +6,7 @@ and at least its pictures in and out and its weights at the rate of a large copy
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,10 @@ import torch
 from torch import Tensor, nn
 
 import radfast as rf
+from bench.trtexec import measure_trtexec
 from radfast.kernels.cnn import explain_backends
+from radfast.kernels.cnn.export import export_onnx
+from radfast.kernels.cnn.onnx import Calibration, change_precision
 
 _SIDE, _ROUNDS = 224, 9
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "fp8": 1}
@@ -66,7 +70,16 @@ def _time(work: Callable[[], object]) -> float:
 
 def _make_peers(net: nn.Module, pictures: Tensor, batch: int) -> dict[str, Callable[[], object]]:
     lowered = net.half().cuda().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    compiled = torch.compile(lowered, mode="max-autotune", dynamic=False)
+    forwards: dict[str, Any] = {
+        "torch_eager_float16": lowered,
+        "torch_compile_float16": torch.compile(lowered, mode="max-autotune", dynamic=False),
+    }
+    if importlib.util.find_spec("torch_tensorrt"):
+        importlib.import_module("torch_tensorrt")  # makes its backend known
+        typed: dict[str, Any] = {"use_explicit_typing": True}  # the halves of the module, as they stand
+        forwards["torch_tensorrt_float16"] = torch.compile(
+            lowered, backend="torch_tensorrt", dynamic=False, options=typed
+        )
 
     def run(forward: Any) -> Callable[[], object]:
         def work() -> None:
@@ -76,7 +89,7 @@ def _make_peers(net: nn.Module, pictures: Tensor, batch: int) -> dict[str, Calla
 
         return work
 
-    return {"torch_eager_float16": run(lowered), "torch_compile_float16": run(compiled)}
+    return {name: run(forward) for name, forward in forwards.items()}
 
 
 def measure_network(name: str, batch: int, machine: dict[str, float]) -> list[dict[str, Any]]:
@@ -86,7 +99,7 @@ def measure_network(name: str, batch: int, machine: dict[str, float]) -> list[di
     host = np.random.default_rng(4).integers(256, size=(4 * batch, 1, _SIDE, _SIDE), dtype=np.uint8)
     device = torch.from_numpy(host).cuda()
     peers = _make_peers(rf.vision.build(name, {"document": 60}, size=_SIDE).eval(), device, batch)
-    found = []
+    found: list[dict[str, Any]] = []
     for backend, precisions in _PRECISIONS.items():
         if (reason := explain_backends()[backend]) is not None:
             found.append({"network": name, "backend": backend, "missing": reason})
@@ -95,6 +108,10 @@ def measure_network(name: str, batch: int, machine: dict[str, float]) -> list[di
             calibration = host[:128] if precision in ("int8", "fp8") else None
             run = rf.compile(net, backend, precision, max_batch=batch, calibration=calibration)
             found.append(_measure(run, name, precision, layers, host, device, peers, machine))
+            if backend == "tensorrt":
+                pictures = Calibration(calibration, "percentile", digest="")
+                model = change_precision(export_onnx(net), run.precision, pictures, threads=0)
+                found[-1] |= measure_trtexec(model, (batch, 1, _SIDE, _SIDE))
             print(found[-1], flush=True)
     return found
 
