@@ -1,8 +1,8 @@
 // The frame of a tile for one instruction set. gemm_avx2.cpp and gemm_avx512.cpp include it where their set
 // is switched on, with Lanes, their vector and its operations: kLanes, kRows, Vector, zero(), load(),
 // spread(), load_some(), store(), multiply(), multiply_add(), above(), pin(), transpose(), squares(); and the
-// pace of the inner loop: kSteps steps of depth in one turn, B asked for kAhead floats ahead, kAsked floats a
-// step of what a filter is told to ask for.
+// pace of the inner loop: kSteps steps of depth in one turn, B asked for kAhead floats ahead (0: not at all),
+// kAsked floats a step of what a filter is told to ask for.
 
 namespace radfast::gemm {
 namespace {

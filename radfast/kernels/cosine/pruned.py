@@ -22,7 +22,7 @@ _SAMPLE = 64  # keys that stand in for queries
 _RANKS = (2, 10)  # of the sample, for k = 1 (a key finds itself first) and for any more
 _PRODUCT_OVERHEAD = 128  # features that the way to such a product costs as much as
 _ROUNDING = 1e-5  # what the bounds allow for float32, about
-_WORTH = 0.9  # predicted cost below which the prefix is used
+_WORTH = 0.9  # predicted cost, and time of the first queries, up to which the prefix is used
 _TOO_MANY = 1.5  # predicted cost at which a group of queries is given up half-way
 _PROBE = 128  # the first part of the queries is one of so many, the next are twice as long each
 _LEAST, _LONGEST = 14, 4096  # queries of a part
@@ -108,7 +108,7 @@ class PrunedKeys:
                 break
             parts.append((scores, ids))
             at += size
-            pays = pace <= (1 if at > len(rows) // _EARLY else 1 + _DOUBT / size)
+            pays = pace <= (_WORTH if at > len(rows) // _EARLY else 1 + _DOUBT / size)
             size = min(2 * size, _LONGEST)
         if at < len(rows):
             parts.append(cosine_topk(rows[at:], self.plain, room, backend="cpu", threads=threads))
