@@ -382,13 +382,14 @@ def load_captions(data: Path):
     return np.array(indptr), np.array(rows, np.int32)
 
 
-@pytest.mark.parametrize(("method", "n_sweeps", "below"), [("dense", 300, 1), ("mh", 600, 2)])
-def test_log_likelihood_is_that_of_another_implementation(data, method, n_sweeps, below):
+@pytest.mark.parametrize(("method", "n_sweeps"), [("dense", 300), ("mh", 600)])
+def test_log_likelihood_is_that_of_another_implementation(data, method, n_sweeps):
     indptr, rows = load_captions(data)
     runs = json.loads((data / "lda" / "reference_gibbs_lda.json").read_text())["runs"]
     finals = [run["joint_loglik_final"] for run in runs if run["K"] == 20]
     chain = gibbs.start(indptr, rows, 20, n_rows=2356, alpha=0.1, eta=0.01, seed=1)
     gibbs.sample(chain, n_sweeps, method=method)
-    # Seeds of the other implementation spread over 1200 nats of 288,000 after 1000 sweeps.
+    # Three seeds of the other implementation spread over 1200 nats of 288,000 after 1000 sweeps. 24 seeds of
+    # `dense` had a mean of -289,644 and a standard deviation of 439, which the band takes in three times.
     spread = max(finals) - min(finals)
-    assert min(finals) - below * spread < gibbs.log_likelihood(chain) < max(finals) + 2 * spread
+    assert min(finals) - 2 * spread < gibbs.log_likelihood(chain) < max(finals) + 2 * spread
