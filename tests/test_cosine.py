@@ -78,6 +78,23 @@ def test_dense_answers_are_the_references(simd: str, n_queries: int, n_keys: int
             assert_answers(rf.cosine_topk(queries, keys, k, threads=2), queries, keys, k)
 
 
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 15, 16, 17, 31, 33, 150])
+def test_lists_in_any_order_with_ties(simd: str, length: int) -> None:
+    # Along the axes all cosines are exact: nearly every list has several best keys, and some keys twice.
+    rng = np.random.default_rng(length)
+    axes = np.concatenate([np.eye(5), -np.eye(5), np.zeros((1, 5))]).astype(np.float32)
+    keys = axes[rng.integers(0, 11, 60)]
+    indptr = np.arange(3) * length
+    candidates = (indptr, rng.integers(0, 60, 2 * length, dtype=np.int32), np.arange(44, dtype=np.int32) % 2)
+    queries = np.tile(axes, (4, 1))
+    for k in (1, 2, 10):
+        scores, ids = rf.cosine_topk(queries, keys, k, candidates=candidates)
+        expected, expected_ids = reference.cosine_topk(queries, keys, k, candidates)
+        np.testing.assert_array_equal(ids, expected_ids)
+        np.testing.assert_array_equal(scores, expected.astype(np.float32))
+        assert not np.signbit(scores[scores == 0]).any()
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_shape_any_candidates(data: st.DataObject) -> None:

@@ -382,14 +382,18 @@ def load_captions(data: Path):
     return np.array(indptr), np.array(rows, np.int32)
 
 
-@pytest.mark.parametrize(("method", "n_sweeps"), [("dense", 300), ("mh", 600)])
-def test_log_likelihood_is_that_of_another_implementation(data, method, n_sweeps):
+@pytest.mark.parametrize(("method", "below"), [("dense", 1), ("mh", 2)])
+def test_log_likelihood_is_that_of_another_implementation(data, method, below):
     indptr, rows = load_captions(data)
     runs = json.loads((data / "lda" / "reference_gibbs_lda.json").read_text())["runs"]
     finals = [run["joint_loglik_final"] for run in runs if run["K"] == 20]
-    chain = gibbs.start(indptr, rows, 20, n_rows=2356, alpha=0.1, eta=0.01, seed=1)
-    gibbs.sample(chain, n_sweeps, method=method)
-    # Three seeds of the other implementation spread over 1200 nats of 288,000 after 1000 sweeps. 24 seeds of
-    # `dense` had a mean of -289,644 and a standard deviation of 439, which the band takes in three times.
+    found = []
+    for seed in range(3):
+        chain = gibbs.start(indptr, rows, 20, n_rows=2356, alpha=0.1, eta=0.01, seed=seed)
+        gibbs.sample(chain, 600, method=method)
+        found.append(gibbs.log_likelihood(chain))
+    # Three seeds of the other implementation spread over 1200 nats of 288,000 after 1000 sweeps. Ours differ
+    # by a standard deviation of 500; their mean over 16 seeds after 600 sweeps is -288,863 (dense) and
+    # -289,981 (mh), dense after 1000 -288,337, the other implementation's -288,041.
     spread = max(finals) - min(finals)
-    assert min(finals) - 2 * spread < gibbs.log_likelihood(chain) < max(finals) + 2 * spread
+    assert min(finals) - below * spread < np.mean(found) < max(finals) + spread
