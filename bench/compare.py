@@ -222,6 +222,24 @@ def write_result(name: str, results: list[dict[str, Any]]) -> Path:
     return path
 
 
+def _with_others(name: str, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return results and what the file holds of other cases and peers, measured on the same machine."""
+    from radfast.pipeline import describe_machine
+
+    path = RESULTS / f"{name}.json"
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if old.get("machine") != describe_machine():
+        return results
+
+    def key(row: dict[str, Any]) -> tuple[Any, ...]:
+        return row["case"], row.get("peer"), row.get("base")
+
+    now = {key(row) for row in results}
+    order = [case.name for case in CASES]
+    rows = [*results, *(row for row in old["results"] if key(row) not in now and row["case"] in order)]
+    return sorted(rows, key=lambda row: order.index(row["case"]))
+
+
 def _check_names(names: list[str], peers: list[str]) -> None:
     """Refuse what there is not before anything is measured."""
     known = {case.name: case.peers for case in CASES}
@@ -240,7 +258,7 @@ def main() -> None:
     parser.add_argument("--peer", action="append", help="peer of the case, repeatable; default all installed")
     parser.add_argument("--base", help="revision to compare with")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--save", help="name of the file under bench/results")
+    parser.add_argument("--save", help="name of the file under bench/results; other rows of it stay")
     options = parser.parse_args()
     names = options.case or [case.name for case in CASES]
     _check_names(names, options.peer or [])
@@ -261,7 +279,8 @@ def main() -> None:
                 results.append(result)
                 print(_line(case.name, f"{peer} over radfast", result))
     if options.save:
-        print(f"written to {write_result(options.save, results).relative_to(_ROOT)}")
+        rows = _with_others(options.save, results)
+        print(f"written to {write_result(options.save, rows).relative_to(_ROOT)}")
     if options.base and any(result["verdict"] == "slower" for result in results):
         raise SystemExit(1)
 
