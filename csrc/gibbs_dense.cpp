@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <memory>
 #include <vector>
 
 #include "cpu.h"
@@ -12,8 +13,9 @@ namespace radfast::gibbs {
 
 namespace {
 
-constexpr int64_t kChunk = 1 << 7;  // tokens of a chunk, which is at least one document
-constexpr int64_t kPart = 1 << 11;  // tokens of a batch that another thread counts for
+constexpr int64_t kChunk = 1 << 5;       // tokens of a chunk, which is at least one document
+constexpr int64_t kPart = 1 << 8;        // tokens of a batch that another thread counts for
+constexpr int64_t kTwinCells = 1 << 20;  // of a table that is kept twice
 
 struct Works {
     DenseWork dense, sparse;
@@ -33,26 +35,25 @@ Works choose_works() {
     }
 }
 
-// Tokens first..last-1, of which n_moved have a new topic.
-struct Range {
-    int64_t first, last;
-    size_t n_moved;
+// Counts in a line of the cache.
+struct alignas(64) Line {
+    int32_t counts[kBlock];
 };
 
-// Memory of one thread; vectors are aligned in it.
+// Memory of one thread, in lines of its own; vectors are aligned in it.
 struct Owned {
     std::vector<float> floats;
-    std::vector<int32_t> moved;
-    Range moves;
+    std::vector<Line> totals;  // what the thread adds to them
     std::vector<uint32_t> topics;
 
-    DenseScratch scratch(int32_t stride) {
+    DenseScratch scratch(int32_t stride, unsigned thread) {
         const size_t each = static_cast<size_t>(stride) * kWalkers;
-        floats.resize(3 * each + kBlock);
+        floats.resize(3 * each + 2 * kBlock);
         const size_t past = reinterpret_cast<uintptr_t>(floats.data()) / sizeof(float) % kBlock;
         float* start = floats.data() + (kBlock - past) % kBlock;
-        topics.resize(2 * stride);
-        return {start, start + each, start + 2 * each, topics.data()};
+        topics.resize(2 * stride + kBlock);
+        return {start, start + each, start + 2 * each, topics.data(),
+                static_cast<int64_t>(thread) * kWalkers};
     }
 };
 
@@ -65,149 +66,225 @@ std::vector<int64_t> cut(const int64_t* indptr, int64_t first, int64_t last, int
     return edges;
 }
 
-// Chunks of documents first..last-1, the longest first: those that are left when others have ended are short.
-std::vector<Chunk> cut_batch(const int64_t* indptr, int64_t first, int64_t last) {
-    const std::vector<int64_t> edges = cut(indptr, first, last, kChunk);
-    std::vector<Chunk> chunks;
-    for (size_t i = 0; i + 1 < edges.size(); ++i) chunks.push_back({edges[i], edges[i + 1]});
+// Deals documents first..last-1 to threads, about as many tokens to each, in chunks, the longest first: those
+// that are left when others have ended are short.
+std::vector<std::vector<Chunk>> deal(const int64_t* indptr, int64_t first, int64_t last, int64_t threads) {
+    std::vector<std::vector<Chunk>> dealt;
     const auto size = [&](const Chunk& chunk) { return indptr[chunk.last] - indptr[chunk.first]; };
-    std::stable_sort(chunks.begin(), chunks.end(), [&](const Chunk& a, const Chunk& b) {
-        return size(a) / (2 * kChunk) > size(b) / (2 * kChunk);
-    });
-    return chunks;
+    const std::vector<int64_t> shares =
+        cut(indptr, first, last, (indptr[last] - indptr[first]) / threads + 1);
+    for (size_t share = 0; share + 1 < shares.size(); ++share) {
+        const std::vector<int64_t> edges = cut(indptr, shares[share], shares[share + 1], kChunk);
+        std::vector<Chunk>& chunks = dealt.emplace_back();
+        for (size_t i = 0; i + 1 < edges.size(); ++i) chunks.push_back({edges[i], edges[i + 1]});
+        std::stable_sort(chunks.begin(), chunks.end(), [&](const Chunk& a, const Chunk& b) {
+            return size(a) / (2 * kChunk) > size(b) / (2 * kChunk);
+        });
+    }
+    return dealt;
 }
 
-// Which thread adds to a row: parts of all rows, so that no two threads meet.
-uint32_t part_of(int32_t row, uint32_t parts) {
-    return static_cast<uint64_t>(static_cast<uint32_t>(row) * 0x9E3779B1u) * parts >> 32;
+// Documents of a batch and what each thread is dealt of them.
+struct Batch {
+    int64_t n_tokens;
+    std::vector<std::vector<Chunk>> dealt;
+};
+
+std::vector<Batch> cut_batches(const Corpus& corpus, int64_t first_document, int threads) {
+    const int64_t* indptr = corpus.indptr;
+    const int64_t n_tokens = corpus.n_tokens - indptr[first_document];
+    const std::vector<int64_t> edges =
+        cut(indptr, first_document, corpus.n_documents, n_tokens / kBatches + 1);
+    std::vector<Batch> batches;
+    for (size_t i = 0; i + 1 < edges.size(); ++i) {
+        batches.push_back(
+            {indptr[edges[i + 1]] - indptr[edges[i]], deal(indptr, edges[i], edges[i + 1], threads)});
+    }
+    return batches;
 }
 
-// Brings the counts up to date for those of n tokens that moved whose rows are of `part`.
-void count_moves(const DensePass& pass, const uint32_t* list, size_t n, uint32_t parts, uint32_t part,
-                 int32_t* word_topic, int32_t* totals) {
-    constexpr size_t kSome = 256;
-    const Corpus& corpus = *pass.corpus;
+// Brings the counts of the rows of a part up to date.
+void count_moves(const DensePass& pass, uint32_t part, int32_t* word_topic, int32_t* totals) {
+    const int32_t* row_group = pass.corpus->row_group;
     const int64_t stride = pass.model->stride;
-    for (size_t begin = 0; begin < n; begin += kSome) {
-        // They are listed first: a branch on chance is foretold wrong half of the time.
-        uint32_t mine[kSome];
-        size_t n_mine = 0;
-        for (size_t j = begin; j < std::min(begin + kSome, n); ++j) {
-            mine[n_mine] = list[j];
-            n_mine += part_of(corpus.rows[pass.begin + list[j]], parts) == part;
-        }
-        for (size_t j = 0; j < n_mine; ++j) {
-            const int64_t i = pass.begin + mine[j];
-            const uint16_t old = pass.topics[i], now = pass.fresh[mine[j]];
-            const int32_t row = corpus.rows[i];
-            int32_t* counts = word_topic + row * stride;
-            int32_t* total = totals + corpus.row_group[row] * stride;
+    for (const MoveBlock& block : *pass.moves) {
+        if (block.part != part) continue;
+        for (uint32_t j = 0; j < block.size; ++j) {
+            const Move& move = block.moves[j];
+            int32_t* counts = word_topic + move.row * stride;
+            int32_t* total = totals + row_group[move.row] * stride;
             if (!pass.joining) {
-                --counts[old];
-                --total[old];
+                --counts[move.old];
+                --total[move.old];
             }
-            ++counts[now];
-            ++total[now];
+            ++counts[move.now];
+            ++total[move.now];
         }
     }
 }
 
+class DenseSweeps {
+  public:
+    DenseSweeps(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* word_topic,
+                int32_t* totals, int64_t first_document, bool joining, bool sparse, int threads)
+        : corpus_(corpus),
+          model_(model),
+          first_document_(first_document),
+          joining_(joining),
+          topics_(topics),
+          totals_(totals),
+          batches_(cut_batches(corpus, first_document, threads)),
+          alpha_(model.stride + kBlock),
+          inverse_(static_cast<int64_t>(corpus.n_groups) * model.stride),
+          inverse_less_(inverse_.size()),
+          prior_(sparse ? corpus.n_rows : 0),
+          used_(prior_.size()),
+          tables_{word_topic} {
+        std::copy(model.alpha, model.alpha + model.n_topics, alpha_.begin());
+        const Works works = choose_works();
+        work_ = sparse ? works.sparse : works.dense;
+        weigh_prior_ = works.prior;
+        for (const Batch& batch : batches_) {
+            longest_ = std::max(longest_, batch.n_tokens);
+            n_threads_ = std::max(n_threads_, static_cast<unsigned>(batch.dealt.size()));
+        }
+        owned_.resize(n_threads_);
+        taken_ = std::vector<Counter>(n_threads_);
+        for (Owned& each : owned_) each.totals.resize(inverse_.size() / kBlock);
+    }
+
+    void run(int64_t first_sweep, int64_t n_sweeps, int32_t* sums) {
+        copy_table(n_sweeps);
+        MovePool moves(longest_, static_cast<int64_t>(n_threads_) * kWalkers, count_parts(longest_));
+        Team team(n_threads_);
+        for (int64_t sweep = first_sweep; sweep < first_sweep + n_sweeps; ++sweep) {
+            int64_t begin = corpus_.indptr[first_document_];
+            for (const Batch& batch : batches_) {
+                invert_totals();
+                moves.clear(count_parts(batch.n_tokens));
+                if (!prior_.empty()) weigh_priors(team, begin, begin + batch.n_tokens);
+                sample_batch(team, batch, sweep, moves);
+                begin += batch.n_tokens;
+            }
+            if (sums != nullptr) add_counts(team, sums);
+        }
+    }
+
+  private:
+    // Two threads or more have two tables, if those are small: each table is written by its own threads, so
+    // that half of the lines need not come from another core, which may be far away.
+    void copy_table(int64_t n_sweeps) {
+        const int64_t n_cells = static_cast<int64_t>(corpus_.n_rows) * model_.stride;
+        const int64_t n_tokens = corpus_.n_tokens - corpus_.indptr[first_document_];
+        if (n_threads_ < 2 || n_cells > kTwinCells || n_tokens * n_sweeps < n_cells / kBlock) return;
+        twin_.reset(new Line[n_cells / kBlock]);
+        std::copy(tables_[0], tables_[0] + n_cells, twin_[0].counts);
+        tables_.push_back(twin_[0].counts);
+    }
+
+    // Parts of the rows, each of which one thread brings up to date in each table.
+    uint32_t count_parts(int64_t n_tokens) const {
+        const int64_t most = n_threads_ / tables_.size();
+        return static_cast<uint32_t>(std::clamp<int64_t>(n_tokens / kPart, 1, most));
+    }
+
+    int32_t* table_of(unsigned thread) const { return tables_[thread % tables_.size()]; }
+
+    DensePass pass_of(unsigned thread, int64_t sweep, MovePool* moves) const {
+        return {&corpus_, &model_, alpha_.data(), table_of(thread), inverse_.data(), inverse_less_.data(),
+                topics_,  moves,   sweep,         joining_,         prior_.data()};
+    }
+
+    void invert_totals() {
+        const float smoothing = static_cast<float>(model_.smoothing);
+        for (size_t row = 0; row < inverse_.size(); row += model_.stride) {
+            for (int32_t k = 0; k < model_.n_topics; ++k) {
+                const float count = static_cast<float>(totals_[row + k]);
+                inverse_[row + k] = 1.0f / (count + smoothing);
+                inverse_less_[row + k] = 1.0f / (count - 1.0f + smoothing);
+            }
+        }
+    }
+
+    // For the rows of tokens begin..end-1.
+    void weigh_priors(Team& team, int64_t begin, int64_t end) {
+        std::fill(used_.begin(), used_.end(), 0);
+        for (int64_t i = begin; i < end; ++i) used_[corpus_.rows[i]] = 1;
+        team.call_each([&](unsigned thread) {
+            const DensePass pass = pass_of(thread, 0, nullptr);
+            for (int64_t w = thread; w < corpus_.n_rows; w += n_threads_) {
+                if (used_[w]) prior_[w] = weigh_prior_(pass, static_cast<int32_t>(w));
+            }
+        });
+    }
+
+    void sample_batch(Team& team, const Batch& batch, int64_t sweep, MovePool& moves) {
+        for (Counter& each : taken_) each.value = 0;
+        team.call_each([&](unsigned thread) {
+            const Feed feed{taken_.data(), &batch.dealt, thread};
+            work_(pass_of(thread, sweep, &moves), feed, owned_[thread].scratch(model_.stride, thread));
+        });
+        team.call_each([&](unsigned thread) {
+            std::vector<Line>& totals = owned_[thread].totals;
+            std::fill(totals.begin(), totals.end(), Line{});
+            const uint32_t part = thread / tables_.size();
+            if (part >= moves.parts()) return;
+            count_moves(pass_of(thread, sweep, &moves), part, table_of(thread), totals[0].counts);
+        });
+        for (size_t thread = 0; thread < owned_.size(); thread += tables_.size()) {
+            const int32_t* added = owned_[thread].totals[0].counts;
+            for (size_t k = 0; k < inverse_.size(); ++k) totals_[k] += added[k];
+        }
+    }
+
+    void add_counts(Team& team, int32_t* sums) const {
+        team.call_each([&](unsigned thread) {
+            for (int64_t i = corpus_.indptr[first_document_]; i < corpus_.n_tokens; ++i) {
+                const int32_t row = corpus_.rows[i];
+                if (part_of(row, n_threads_) != thread) continue;
+                ++sums[static_cast<int64_t>(row) * model_.stride + topics_[i]];
+            }
+        });
+    }
+
+    const Corpus corpus_;
+    const Model model_;
+    const int64_t first_document_;
+    const bool joining_;
+    uint16_t* const topics_;
+    int32_t* const totals_;
+    const std::vector<Batch> batches_;
+    std::vector<float> alpha_, inverse_, inverse_less_, prior_;
+    std::vector<char> used_;  // rows of the batch, where sparse
+    std::vector<int32_t*> tables_;
+    std::unique_ptr<Line[]> twin_;
+    DenseWork work_ = nullptr;
+    PriorWork weigh_prior_ = nullptr;
+    unsigned n_threads_ = 1;
+    int64_t longest_ = 0;  // tokens of a batch
+    std::vector<Owned> owned_;
+    std::vector<Counter> taken_;
+};
+
 }  // namespace
 
 bool Feed::take(Chunk& chunk) const {
-    const size_t i = (*next)++;
-    if (i >= chunks->size()) return false;
-    chunk = (*chunks)[i];
-    return true;
+    for (size_t other = 0; other < dealt->size(); ++other) {
+        const size_t from = (thread + other) % dealt->size();
+        const std::vector<Chunk>& chunks = (*dealt)[from];
+        const size_t i = taken[from].value++;
+        if (i >= chunks.size()) continue;
+        chunk = chunks[i];
+        return true;
+    }
+    return false;
 }
 
 void sample_dense(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* word_topic,
                   int32_t* totals, int32_t* sums, int64_t first_sweep, int64_t n_sweeps,
                   int64_t first_document, bool joining, bool sparse, int threads) {
-    const Works works = choose_works();
-    const DenseWork work = sparse ? works.sparse : works.dense;
-    const int64_t size = static_cast<int64_t>(corpus.n_groups) * model.stride;
-    std::vector<float> alpha(model.stride + kBlock), inverse(size), inverse_less(size);
-    for (int32_t k = 0; k < model.n_topics; ++k) alpha[k] = static_cast<float>(model.alpha[k]);
-    const float smoothing = static_cast<float>(model.smoothing);
-    const int64_t n_tokens = corpus.n_tokens - corpus.indptr[first_document];
-    const std::vector<int64_t> batches =
-        cut(corpus.indptr, first_document, corpus.n_documents, n_tokens / kBatches + 1);
-    std::vector<std::vector<Chunk>> chunks;
-    for (size_t batch = 0; batch + 1 < batches.size(); ++batch) {
-        chunks.push_back(cut_batch(corpus.indptr, batches[batch], batches[batch + 1]));
-    }
-    Team team(static_cast<unsigned>(threads));
-    std::vector<uint16_t> fresh;
-    std::vector<uint32_t> moves;  // of each part one after the other, behind each a place to spare
-    std::vector<float> prior(sparse ? corpus.n_rows : 0);
-    std::vector<char> used(sparse ? corpus.n_rows : 0);
-    std::vector<Owned> owned(threads);
-    for (Owned& each : owned) each.moved.assign(size, 0);
-    for (int64_t sweep = first_sweep; sweep < first_sweep + n_sweeps; ++sweep) {
-        for (size_t batch = 0; batch + 1 < batches.size(); ++batch) {
-            const int64_t begin = corpus.indptr[batches[batch]], end = corpus.indptr[batches[batch + 1]];
-            for (int64_t row = 0; row < size; row += model.stride) {
-                for (int32_t k = 0; k < model.n_topics; ++k) {
-                    const float count = static_cast<float>(totals[row + k]);
-                    inverse[row + k] = 1.0f / (count + smoothing);
-                    inverse_less[row + k] = 1.0f / (count - 1.0f + smoothing);
-                }
-            }
-            fresh.resize(std::max<size_t>(fresh.size(), end - begin));
-            const DensePass pass{
-                &corpus, &model,       alpha.data(), word_topic, inverse.data(), inverse_less.data(),
-                topics,  fresh.data(), begin,        sweep,      joining,        prior.data()};
-            if (sparse) {
-                std::fill(used.begin(), used.end(), 0);
-                for (int64_t i = begin; i < end; ++i) used[corpus.rows[i]] = 1;
-                team.share(static_cast<size_t>(threads), [&](unsigned, size_t part) {
-                    for (int32_t w = static_cast<int32_t>(part); w < corpus.n_rows; w += threads) {
-                        if (used[w]) prior[w] = works.prior(pass, w);
-                    }
-                });
-            }
-            std::atomic<size_t> next{0};
-            const Feed feed{&next, &chunks[batch]};
-            team.share(std::min<size_t>(threads, chunks[batch].size()), [&](unsigned thread, size_t) {
-                work(pass, feed, owned[thread].scratch(model.stride));
-            });
-            const uint32_t parts =
-                static_cast<uint32_t>(std::clamp<int64_t>((end - begin) / kPart, 1, threads));
-            moves.resize(std::max<size_t>(moves.size(), end - begin + parts));
-            team.share(parts, [&](unsigned, size_t part) {
-                Range& range = owned[part].moves;
-                range = {begin + (end - begin) * static_cast<int64_t>(part) / parts,
-                         begin + (end - begin) * static_cast<int64_t>(part + 1) / parts, 0};
-                uint32_t* list = moves.data() + (range.first - begin) + part;
-                for (int64_t i = range.first; i < range.last; ++i) {
-                    list[range.n_moved] = static_cast<uint32_t>(i - begin);
-                    range.n_moved += joining | (topics[i] != fresh[i - begin]);
-                }
-            });
-            team.share(parts, [&](unsigned, size_t part) {
-                for (uint32_t other = 0; other < parts; ++other) {
-                    const Range& range = owned[other].moves;
-                    const uint32_t* list = moves.data() + (range.first - begin) + other;
-                    count_moves(pass, list, range.n_moved, parts, static_cast<uint32_t>(part), word_topic,
-                                owned[part].moved.data());
-                }
-            });
-            for (Owned& each : owned) {
-                for (int64_t k = 0; k < size; ++k) totals[k] += each.moved[k];
-                std::fill(each.moved.begin(), each.moved.end(), 0);
-            }
-            std::copy(fresh.begin(), fresh.begin() + (end - begin), topics + begin);
-        }
-        if (sums == nullptr) continue;
-        const uint32_t parts = static_cast<uint32_t>(threads);
-        team.share(parts, [&](unsigned, size_t part) {
-            for (int64_t i = corpus.indptr[first_document]; i < corpus.n_tokens; ++i) {
-                const int32_t row = corpus.rows[i];
-                if (part_of(row, parts) == part) ++sums[static_cast<int64_t>(row) * model.stride + topics[i]];
-            }
-        });
-    }
+    DenseSweeps(corpus, model, topics, word_topic, totals, first_document, joining, sparse, threads)
+        .run(first_sweep, n_sweeps, sums);
 }
 
 }  // namespace radfast::gibbs

@@ -16,6 +16,10 @@
 // Two documents are walked at a time, sums of both before draws of both: a draw waits for one number after
 // another, and what has been mended is out of the store queue when the next sums read it as a vector.
 //
+// Threads: what one core writes and another reads costs most where the two share no cache, so each thread has
+// the same documents in every sweep, lists the tokens that move in memory of its own (gibbs_moves.h), and of
+// a small table there are two, each written by its own threads.
+//
 // Random numbers: hashed from (seed, sweep, document, place), float32 arithmetic in an order that the source
 // fixes: the same bits at any number of threads and any vector width.
 #pragma once
@@ -25,6 +29,7 @@
 #include <vector>
 
 #include "gibbs.h"
+#include "gibbs_moves.h"
 
 namespace radfast::gibbs {
 
@@ -38,9 +43,8 @@ struct DensePass {
     const int32_t* word_topic;  // (R, stride) n_wk
     const float* inverse;       // (G, stride) 1 / (n_k + V eta), 0 from column K on
     const float* inverse_less;  // (G, stride) 1 / (n_k - 1 + V eta)
-    const uint16_t* topics;     // (T,)
-    uint16_t* fresh;            // new topics of the batch, whose first token is `begin`
-    int64_t begin;
+    uint16_t* topics;           // (T,)
+    MovePool* moves;
     int64_t sweep;
     bool joining;        // the tokens are in no count yet
     const float* prior;  // (R,) sum_k alpha_k (n_wk + eta) / (n_k + V eta) of rows in the batch, where sparse
@@ -52,6 +56,7 @@ struct DenseScratch {
     float* weights;  // (n_dk + alpha_k) / (n_k + V eta)
     float* sums;
     uint32_t* list;  // all below stride
+    int64_t writer;  // of moves, the first of kWalkers
 };
 
 // Documents first..last-1.
@@ -59,10 +64,18 @@ struct Chunk {
     int64_t first, last;
 };
 
-// Where a thread takes its documents from, a chunk at a time.
+// A counter in a line of the cache of its own.
+struct alignas(64) Counter {
+    std::atomic<size_t> value{0};
+};
+
+// Where a thread takes its documents from, a chunk at a time: those dealt to it first, which stand side by
+// side and are the same in every sweep, so that their topics stay in its cache; then those that others have
+// left.
 struct Feed {
-    std::atomic<size_t>* next;
-    const std::vector<Chunk>* chunks;
+    Counter* taken;  // of each thread
+    const std::vector<std::vector<Chunk>>* dealt;
+    unsigned thread;
 
     bool take(Chunk& chunk) const;  // false where there is none left
 };

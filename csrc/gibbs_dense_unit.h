@@ -37,6 +37,64 @@ RADFAST_INLINE void sum_lanes(F (&x)[kBlock / kWidth]) {
     }
 }
 
+// Where one walker writes the tokens that move.
+class MoveWriter {
+  public:
+    MoveWriter(MovePool& pool, int64_t writer) : pool_(pool), ends_(pool.ends(writer)), parts_(pool.parts()) {
+        for (uint32_t part = 0; part < parts_; ++part) ends_[part] = nullptr;
+    }
+    MoveWriter(const MoveWriter&) = delete;
+    MoveWriter& operator=(const MoveWriter&) = delete;
+
+    ~MoveWriter() {
+        for (uint32_t part = 0; part < parts_; ++part) close(ends_[part]);
+        for (; n_stock_ > 0; --n_stock_) stock_++->part = MoveBlock::kNoPart;
+    }
+
+    // Written in any case and kept if `moved`: a branch on chance is foretold wrong half of the time.
+    RADFAST_INLINE void write(int32_t row, uint32_t old, uint32_t now, bool moved) {
+        const uint32_t part = part_of(row, parts_);
+        Move* end = ends_[part];
+        if (reinterpret_cast<uintptr_t>(end) % sizeof(MoveBlock) == 0) {  // none yet, or a full block
+            close(end);
+            end = open(part);
+        }
+        *end = {row, static_cast<uint16_t>(old), static_cast<uint16_t>(now)};
+        ends_[part] = end + moved;
+    }
+
+  private:
+    Move* open(uint32_t part) {
+        if (n_stock_ == 0) {
+            stock_ = pool_.take_stock();
+            n_stock_ = MovePool::kStock;
+            ask_to_write(stock_);
+        }
+        if (--n_stock_ > 0) ask_to_write(stock_ + 1);
+        stock_->part = part;
+        return stock_++->moves;
+    }
+
+    // Stores to a line that another core has read would hold up those behind them.
+    static void ask_to_write(MoveBlock* block) {
+        const char* lines = reinterpret_cast<const char*>(block);
+        for (size_t i = 0; i < sizeof(MoveBlock); i += 64) __builtin_prefetch(lines + i, 1);
+    }
+
+    static void close(Move* end) {
+        if (end == nullptr) return;
+        const uintptr_t before = reinterpret_cast<uintptr_t>(end) - 1;
+        MoveBlock* block = reinterpret_cast<MoveBlock*>(before - before % sizeof(MoveBlock));
+        block->size = static_cast<uint32_t>(end - block->moves);
+    }
+
+    MovePool& pool_;
+    Move** const ends_;
+    const uint32_t parts_;
+    uint32_t n_stock_ = 0;
+    MoveBlock* stock_ = nullptr;
+};
+
 // What a walker weighs topics by. Where the number of blocks is known it stands in the walker itself, so that
 // no address has to be read.
 template <int kBlocks>
@@ -67,6 +125,7 @@ class Walker {
           stride_(kBlocks > 0 ? kBlocks * kBlock : pass.model->stride),
           desk_(scratch, index, stride_),
           eta_(static_cast<float>(pass.model->eta)),
+          moves_(*pass.moves, scratch.writer + index),
           document_(-1) {
         next();
     }
@@ -108,7 +167,8 @@ class Walker {
         // token's own topic; where rounding carries the number past the last block of a lane it stays, too.
         const uint32_t goes = -static_cast<uint32_t>((lane < kBlock) & (block < blocks));
         const uint32_t now = old_ ^ ((old_ ^ (block * kBlock + found)) & goes);
-        pass_.fresh[token_ - pass_.begin] = static_cast<uint16_t>(now);
+        pass_.topics[token_] = static_cast<uint16_t>(now);
+        moves_.write(corpus_.rows[token_], old_, now, kJoining || now != old_);
         if constexpr (!kJoining) weigh_topic(old_);
         desk_.counts[now] += 1.0f;
         weigh_topic(now);
@@ -215,6 +275,7 @@ class Walker {
     const int stride_;
     Desk<kBlocks> desk_;
     const float eta_;
+    MoveWriter moves_;
     const float *inverse_ = nullptr, *inverse_less_ = nullptr;
     int64_t document_, last_ = 0, token_ = 0, begin_ = 0, end_ = 0;
     bool live_ = true;

@@ -31,6 +31,7 @@ class SparseWalker {
           topics_(scratch.list),
           place_(scratch.list + stride_),
           sums_(scratch.sums),
+          moves_(*pass.moves, scratch.writer),
           eta_(static_cast<float>(pass.model->eta)) {}
 
     void walk(int64_t document) {
@@ -52,7 +53,8 @@ class SparseWalker {
             take_out(old);
             const uint32_t now = sample(corpus.rows[i], old);
             put_in(now);
-            pass_.fresh[i - pass_.begin] = static_cast<uint16_t>(now);
+            pass_.topics[i] = static_cast<uint16_t>(now);
+            moves_.write(corpus.rows[i], old, now, now != old);
         }
     }
 
@@ -140,6 +142,7 @@ class SparseWalker {
     float* counts_;
     uint32_t *topics_, *place_;
     float* sums_;
+    MoveWriter moves_;
     const float eta_;
     const float *inverse_ = nullptr, *inverse_less_ = nullptr;
     uint32_t size_ = 0;

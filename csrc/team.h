@@ -28,8 +28,8 @@ class Team {
     Team(const Team&) = delete;
     Team& operator=(const Team&) = delete;
 
-    // Calls work(thread, item) for every item, the caller being thread 0; items are taken in order. The first
-    // exception is thrown again here, after all threads have ended.
+    // Calls work(thread, item) for every item, the caller being thread 0; items are taken in order, none
+    // after an exception.
     template <class Work>
     void share(size_t items, Work&& work) {
         if (others_.empty() || items < 2) {
@@ -37,13 +37,26 @@ class Team {
             return;
         }
         std::atomic<size_t> next{0};
-        std::exception_ptr failure;
-        std::mutex guard;
-        task_ = [&](unsigned thread) {
+        call_each([&](unsigned thread) {
             try {
                 for (size_t item = next++; item < items; item = next++) work(thread, item);
             } catch (...) {
                 next = items;
+                throw;
+            }
+        });
+    }
+
+    // Calls work(thread) once on every thread, the caller being thread 0. The first exception is thrown again
+    // here, after all threads have ended.
+    template <class Work>
+    void call_each(Work&& work) {
+        std::exception_ptr failure;
+        std::mutex guard;
+        task_ = [&](unsigned thread) {
+            try {
+                work(thread);
+            } catch (...) {
                 const std::lock_guard lock(guard);
                 if (!failure) failure = std::current_exception();
             }

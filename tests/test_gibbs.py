@@ -117,11 +117,11 @@ def simd():
     _core.lower_simd(widest)
 
 
-@pytest.mark.parametrize("mean", [12, 80])
+@pytest.mark.parametrize(("n_documents", "mean", "spare"), [(97, 12, 0), (97, 80, 0), (400, 80, 70_000)])
 @pytest.mark.parametrize("method", ["dense", "mh", "sparse"])
-def test_same_bits_at_any_number_of_threads_and_when_resumed(method, mean):
-    indptr, rows, n_words = random_corpus(n_documents=97, mean=mean)
-    common = {"n_rows": n_words, "alpha": 0.05, "eta": 0.01}
+def test_same_bits_at_any_number_of_threads_and_when_resumed(method, n_documents, mean, spare):
+    indptr, rows, n_words = random_corpus(n_documents=n_documents, mean=mean)
+    common = {"n_rows": n_words + spare, "alpha": 0.05, "eta": 0.01}  # above 2^20 counts one table
     runs = []
     for threads, parts in ((1, [6]), (2, [6]), (3, [6]), (8, [6]), (2, [1, 2, 3])):
         chain = gibbs.start(indptr, rows, 9, seed=3, **common)

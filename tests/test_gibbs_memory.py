@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from radfast.kernels import gibbs
+
 _PROGRAM = """
 import re, sys
 import numpy as np
@@ -48,3 +50,9 @@ def test_memory_is_bounded(method, n_topics, planned, threads):
     # What stays of the small run before counts for neither; 4 MB for what an allocator keeps.
     limit = 20 * 2_000_000 + 12 * 2000 * 208 + 4_000_000
     assert 4 * 2_000_000 < int(process.stdout) < limit
+
+
+def test_rows_begin_with_a_line_of_the_cache():
+    for n_topics in (3, 80, 300):
+        chain = gibbs.start([0, 3], [0, 1, 1], n_topics, n_rows=2, alpha=0.1, eta=0.01)
+        assert all(row.ctypes.data % 64 == 0 for row in chain.word_topic)

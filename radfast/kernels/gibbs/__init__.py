@@ -56,7 +56,7 @@ from radfast.errors import UsageError
 from radfast.kernels.gibbs import cpu, cuda, inference
 from radfast.kernels.gibbs.checks import check_alpha, check_corpus, read_groups
 from radfast.kernels.gibbs.schedule import MOST_DENSE_TOPICS, first_whole_sweep
-from radfast.kernels.gibbs.team import LANES
+from radfast.kernels.gibbs.team import LANES, align_zeros
 
 __all__ = [
     "METHODS",
@@ -172,7 +172,7 @@ def start(
         if len(labels) and int(labels.max()) >= n_topics:
             raise UsageError(f"[start] topics must be below n_topics {n_topics}, is {int(labels.max())}")
     padded = -(-n_topics // LANES) * LANES
-    word_topic = np.zeros((n_rows, padded), np.int32)
+    word_topic = align_zeros((n_rows, padded), np.int32)
     totals = np.zeros((n_groups, padded), np.int32)
     cpu.count(ids, of_row, labels, word_topic, totals)
     return Chain(
@@ -297,7 +297,7 @@ def refine(
         raise UsageError(f"[refine] counts must have shape {shape}, is {first.shape}")
     if counts is not None and not (np.isfinite(first.sum()) and first.min(initial=0) >= 0):
         raise UsageError("[refine] counts must be finite and 0 or more, some are not")
-    expected = np.zeros(chain.word_topic.shape, np.float32)
+    expected = align_zeros(chain.word_topic.shape, np.float32)
     expected[:, : chain.n_topics] = first
     return inference.refine(chain, expected, n_rounds=n_rounds, threads=count_threads(threads))
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 #: Lanes in which sums over topics are taken; tables are padded to it.
 LANES = 16
+#: Bytes of a line of the cache.
+LINE = 64
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -43,6 +45,14 @@ class Team:
             return
         for future in [self._pool.submit(function, *arguments) for arguments in calls]:
             future.result()
+
+
+def align_zeros(shape: tuple[int, int], dtype: type[np.generic]) -> NDArray[Any]:
+    """Return zeros from a line of the cache on: rows of a multiple of `LANES` do not share one then."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + LINE, np.uint8)
+    first = -memory.ctypes.data % LINE
+    return memory[first : first + size].view(dtype).reshape(shape)
 
 
 def cut_documents(indptr: NDArray[np.int64], first: int, last: int, n_parts: int) -> list[tuple[int, int]]:
