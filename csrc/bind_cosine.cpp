@@ -2,7 +2,9 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "cosine.h"
@@ -44,16 +46,23 @@ py::tuple search(const Floats& queries, int k, Search&& run) {
 }  // namespace
 
 void bind_cosine(py::module_& m) {
+    m.def(
+        "pruned_simd", [] { return std::string(radfast::name_of(pruned_simd())); },
+        "Instruction set that `PrunedIndex` takes if not told.");
     py::class_<Pruned>(m, "PrunedIndex")
-        .def(py::init([](const Floats& keys, const Flat<float>& basis) {
+        .def(py::init([](const Floats& keys, const Flat<float>& basis, const std::string& simd) {
+                 const radfast::Simd wanted =
+                     simd.empty() ? pruned_simd() : radfast::simd_named(simd, "PrunedIndex");
+                 const radfast::Simd chosen = std::min(wanted, radfast::current_simd());
                  const Rows rows = rows_of(keys);
                  const int prefix = static_cast<int>(basis.shape(0));
                  const std::int64_t depth = basis.shape(1);
                  const float* data = basis.data();
                  py::gil_scoped_release unlocked;
-                 return std::make_unique<Pruned>(rows, depth, data, prefix);
+                 return std::make_unique<Pruned>(rows, depth, data, prefix, chosen);
              }),
-             py::arg("keys").noconvert(), py::arg("basis").noconvert(), py::keep_alive<1, 2>())
+             py::arg("keys").noconvert(), py::arg("basis").noconvert(), py::arg("simd") = "",
+             py::keep_alive<1, 2>())
         .def(
             "search",
             [](const Pruned& index, const Floats& queries, int k, int threads, double most) {

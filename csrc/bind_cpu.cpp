@@ -1,6 +1,5 @@
 #include <pybind11/pybind11.h>
 
-#include <stdexcept>
 #include <string>
 
 #include "cpu.h"
@@ -15,11 +14,7 @@ void bind_cpu(py::module_& m) {
     m.def(
         "lower_simd",
         [](const std::string& wanted) {
-            for (Simd simd : {Simd::portable, Simd::avx2, Simd::avx512}) {
-                if (wanted == name_of(simd)) return std::string(name_of(lower_simd(simd)));
-            }
-            throw std::invalid_argument("[lower_simd] unknown instruction set '" + wanted +
-                                        "': use 'portable', 'avx2' or 'avx512'");
+            return std::string(name_of(lower_simd(simd_named(wanted, "lower_simd"))));
         },
         py::arg("wanted"), "Limits kernels to `wanted`; returns the set now in use. For tests.");
 }

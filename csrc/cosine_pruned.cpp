@@ -1,5 +1,6 @@
 #include "cosine_pruned.h"
 
+#include <algorithm>
 #include <ctime>
 #include <numeric>
 
@@ -342,8 +343,13 @@ class Searcher {
 
 }  // namespace
 
-Pruned::Pruned(Rows keys, std::int64_t depth, const float* basis, int prefix)
-    : keys_(std::make_unique<PrunedKeys>(keys, depth, basis, prefix)) {}
+Simd pruned_simd() {
+    static const bool splits = splits_avx512();
+    return std::min(current_simd(), splits ? Simd::avx2 : Simd::avx512);
+}
+
+Pruned::Pruned(Rows keys, std::int64_t depth, const float* basis, int prefix, Simd simd)
+    : keys_(std::make_unique<PrunedKeys>(keys, depth, basis, prefix, simd)) {}
 
 Pruned::~Pruned() = default;
 

@@ -15,15 +15,20 @@
 #include <memory>
 
 #include "cosine.h"
+#include "cpu.h"
 
 namespace radfast::cosine {
 
 struct PrunedKeys;
 
+// What pruned search runs on where it is free to choose. On AVX2 bounds are taken in whole numbers of 16
+// bits, two to a lane; where 512-bit arithmetic takes two steps that is faster than AVX-512, too.
+Simd pruned_simd();
+
 class Pruned {
   public:
     // `keys` must stay alive. basis: (prefix, depth) in C order, rows orthonormal to float precision.
-    Pruned(Rows keys, std::int64_t depth, const float* basis, int prefix);
+    Pruned(Rows keys, std::int64_t depth, const float* basis, int prefix, Simd simd = pruned_simd());
     ~Pruned();
 
     std::int64_t bad_key() const;  // first row that is not finite, or BadRows::kNone

@@ -12,11 +12,11 @@ constexpr std::int64_t kSeedShare = 16, kSeedShareAvx2 = 32, kMostSeeds = 4096;
 
 }  // namespace
 
-PrunedKeys::PrunedKeys(Rows keys_, std::int64_t depth_, const float* basis_, int prefix_)
+PrunedKeys::PrunedKeys(Rows keys_, std::int64_t depth_, const float* basis_, int prefix_, Simd simd)
     : keys(keys_),
       depth(depth_),
       prefix(prefix_),
-      engine(gemm::engine_for(current_simd())),
+      engine(gemm::engine_for(simd)),
       // Unit rows, coordinates and products carry at most about `depth` roundings each; four times that.
       margin(4.0f * static_cast<float>(depth_ + prefix_ + 16) * 0x1p-24f),
       bounds(engine, prefix_),

@@ -12,7 +12,7 @@
 namespace radfast::cosine {
 
 struct PrunedKeys {
-    PrunedKeys(Rows keys, std::int64_t depth, const float* basis, int prefix);
+    PrunedKeys(Rows keys, std::int64_t depth, const float* basis, int prefix, Simd simd);
 
     // Coordinates of packed unit rows, (rows, prefix) in C order, and the length of what they leave, rounded
     // up. Rows of scale 0 are zero and leave nothing.

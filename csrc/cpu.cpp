@@ -1,6 +1,11 @@
 #include "cpu.h"
 
 #include <atomic>
+#include <stdexcept>
+
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#include <cpuid.h>
+#endif
 
 namespace radfast {
 
@@ -31,6 +36,17 @@ Simd lower_simd(Simd wanted) {
     return current_simd();
 }
 
+bool splits_avx512() {
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+    unsigned int a = 0, b = 0, c = 0, d = 0;
+    if (!__get_cpuid(0, &a, &b, &c, &d) || c != signature_AMD_ecx) return false;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return false;
+    return (a >> 8 & 0xF) + (a >> 20 & 0xFF) == 0x19;
+#else
+    return false;
+#endif
+}
+
 const char* name_of(Simd simd) {
     switch (simd) {
         case Simd::avx512:
@@ -40,6 +56,14 @@ const char* name_of(Simd simd) {
         default:
             return "portable";
     }
+}
+
+Simd simd_named(const std::string& name, const char* caller) {
+    for (Simd simd : {Simd::portable, Simd::avx2, Simd::avx512}) {
+        if (name == name_of(simd)) return simd;
+    }
+    throw std::invalid_argument("[" + std::string(caller) + "] unknown instruction set '" + name +
+                                "': use 'portable', 'avx2' or 'avx512'");
 }
 
 }  // namespace radfast

@@ -1,6 +1,8 @@
 // What the processor offers, asked once at run time; kernels dispatch on it.
 #pragma once
 
+#include <string>
+
 namespace radfast {
 
 enum class Simd { portable = 0, avx2 = 1, avx512 = 2 };
@@ -14,7 +16,13 @@ Simd current_simd();
 // Limits dispatch to `limit` (tests run every path with it). Returns the set now in use.
 Simd lower_simd(Simd limit);
 
+// Whether 512-bit arithmetic is done in two steps of 256, as on AMD's family 19h (Zen 4).
+bool splits_avx512();
+
 const char* name_of(Simd simd);
+
+// The set of that name; std::invalid_argument, said to be of `caller`, where there is none.
+Simd simd_named(const std::string& name, const char* caller);
 
 // Of the functions name_portable, name_avx2 and name_avx512 the one for a set.
 #if defined(__x86_64__) && defined(__GNUC__)

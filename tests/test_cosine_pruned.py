@@ -45,7 +45,7 @@ def test_pruned_index_gives_the_plain_bits(
         _core.lower_simd(simd)
         try:
             plain = rf.cosine_topk(queries, keys, min(k, n_keys))
-            index = _core.PrunedIndex(keys, np.ascontiguousarray(basis, dtype=np.float32))
+            index = _core.PrunedIndex(keys, np.ascontiguousarray(basis, dtype=np.float32), simd)
             scores, ids, *bad, products, pace = index.search(queries, min(k, n_keys), 2)
         finally:
             _core.lower_simd("avx512")
@@ -117,7 +117,7 @@ def test_rows_of_any_length_give_the_plain_bits(simd: str) -> None:
     basis = np.ascontiguousarray(np.linalg.eigh(unit.T @ unit)[1][:, ::-1][:, :24].T, dtype=np.float32)
     _core.lower_simd(simd)
     try:
-        index = _core.PrunedIndex(keys, basis)
+        index = _core.PrunedIndex(keys, basis, simd)
         for k in (1, 7, 40):
             found, plain = index.search(queries, k, 2), rf.cosine_topk(queries, keys, k, backend="cpu")
             assert found[0].tobytes() == plain[0].tobytes()

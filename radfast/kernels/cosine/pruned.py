@@ -45,7 +45,7 @@ _AVX512 = _Costs(seeds=1 / 16, feature=1.2, overhead=24.0, product=8.7)
 
 
 def _costs() -> _Costs:
-    return _AVX2 if _core.simd() == "avx2" else _AVX512
+    return _AVX2 if _core.pruned_simd() == "avx2" else _AVX512
 
 
 class PrunedKeys:
