@@ -16,7 +16,7 @@ Simd current_simd();
 // Limits dispatch to `limit` (tests run every path with it). Returns the set now in use.
 Simd lower_simd(Simd limit);
 
-// Whether 512-bit arithmetic is done in two steps of 256, as on AMD's family 19h (Zen 4).
+// Whether 512-bit arithmetic, if there is any, is done in two steps of 256: AMD's family 19h (Zen 3 and 4).
 bool splits_avx512();
 
 const char* name_of(Simd simd);

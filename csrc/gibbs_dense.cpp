@@ -46,12 +46,15 @@ struct Owned {
     std::vector<Line> totals;  // what the thread adds to them
     std::vector<uint32_t> topics;
 
+    Owned(int32_t stride, size_t n_totals)
+        : floats(static_cast<size_t>(stride) * 3 * kWalkers + 2 * kBlock),
+          totals(n_totals / kBlock),
+          topics(2 * stride + kBlock) {}
+
     DenseScratch scratch(int32_t stride, unsigned thread) {
         const size_t each = static_cast<size_t>(stride) * kWalkers;
-        floats.resize(3 * each + 2 * kBlock);
         const size_t past = reinterpret_cast<uintptr_t>(floats.data()) / sizeof(float) % kBlock;
         float* start = floats.data() + (kBlock - past) % kBlock;
-        topics.resize(2 * stride + kBlock);
         return {start, start + each, start + 2 * each, topics.data(),
                 static_cast<int64_t>(thread) * kWalkers};
     }
@@ -148,9 +151,9 @@ class DenseSweeps {
             longest_ = std::max(longest_, batch.n_tokens);
             n_threads_ = std::max(n_threads_, static_cast<unsigned>(batch.dealt.size()));
         }
-        owned_.resize(n_threads_);
+        // All that threads need is taken here: nothing may fail once topics have changed.
+        for (unsigned i = 0; i < n_threads_; ++i) owned_.emplace_back(model.stride, inverse_.size());
         taken_ = std::vector<Counter>(n_threads_);
-        for (Owned& each : owned_) each.totals.resize(inverse_.size() / kBlock);
     }
 
     void run(int64_t first_sweep, int64_t n_sweeps, int32_t* sums) {

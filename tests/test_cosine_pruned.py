@@ -56,6 +56,13 @@ def test_pruned_index_gives_the_plain_bits(
         assert pace >= 0
 
 
+def test_an_index_takes_a_set_by_name() -> None:
+    keys, basis = draw((40, 16), 1), np.eye(4, 16, dtype=np.float32)
+    assert _core.pruned_simd() in SIMD[: SIMD.index(_core.simd()) + 1]
+    with pytest.raises(ValueError, match=r"\[PrunedIndex\] unknown instruction set 'mmx'"):
+        _core.PrunedIndex(keys, basis, "mmx")
+
+
 def test_pruned_keys_choose_a_prefix_and_fall_back() -> None:
     keys = decaying(3000, 128, 1)
     near, far = decaying(500, 128, 2), draw((500, 128), 3)
