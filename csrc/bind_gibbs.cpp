@@ -42,24 +42,24 @@ void bind_gibbs(py::module_& m) {
     m.def(
         "gibbs_mh",
         [](const Array<int64_t>& indptr, const Array<int32_t>& rows, const Array<int32_t>& document_group,
-           const Array<int32_t>& row_group, Array<uint16_t>& topics, Array<int32_t>& totals,
-           Array<int32_t>& sums, const Array<double>& alpha, double eta, double smoothing, uint64_t seed,
-           int64_t first_sweep, int64_t n_sweeps, int threads) {
+           const Array<int32_t>& row_group, Array<uint16_t>& topics, Array<int32_t>& word_topic,
+           Array<int32_t>& totals, Array<int32_t>& sums, const Array<double>& alpha, double eta,
+           double smoothing, uint64_t seed, int64_t first_sweep, int64_t n_sweeps, int threads) {
             const Corpus corpus = view(indptr, rows, document_group, row_group, totals);
             const Model model = view(alpha, eta, smoothing, seed, totals);
             uint16_t* z = topics.mutable_data();
-            int32_t* n_k = totals.mutable_data();
+            int32_t *n_wk = word_topic.mutable_data(), *n_k = totals.mutable_data();
             int32_t* sum = sums.size() > 0 ? sums.mutable_data() : nullptr;
             py::gil_scoped_release release;
-            sample_mh(corpus, model, z, n_k, sum, first_sweep, n_sweeps, threads);
+            sample_mh(corpus, model, z, n_wk, n_k, sum, first_sweep, n_sweeps, threads);
         },
         py::arg("indptr").noconvert(), py::arg("rows").noconvert(), py::arg("document_group").noconvert(),
-        py::arg("row_group").noconvert(), py::arg("topics").noconvert(), py::arg("totals").noconvert(),
-        py::arg("sums").noconvert(), py::arg("alpha").noconvert(), py::arg("eta"), py::arg("smoothing"),
-        py::arg("seed"), py::arg("first_sweep"), py::arg("n_sweeps"), py::arg("threads"),
-        "Metropolis-Hastings sweeps in place over topics and totals; word counts are not kept, but are added "
-        "to "
-        "sums after every sweep unless it is empty.");
+        py::arg("row_group").noconvert(), py::arg("topics").noconvert(), py::arg("word_topic").noconvert(),
+        py::arg("totals").noconvert(), py::arg("sums").noconvert(), py::arg("alpha").noconvert(),
+        py::arg("eta"), py::arg("smoothing"), py::arg("seed"), py::arg("first_sweep"), py::arg("n_sweeps"),
+        py::arg("threads"),
+        "Metropolis-Hastings sweeps in place over topics and all counts; those of words are added to sums "
+        "after every sweep unless it is empty.");
     m.def(
         "gibbs_dense",
         [](const Array<int64_t>& indptr, const Array<int32_t>& rows, const Array<int32_t>& document_group,

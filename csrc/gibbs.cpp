@@ -1,10 +1,13 @@
 #include "gibbs.h"
 
 #include <algorithm>
+#include <memory>
 #include <numeric>
 #include <vector>
 
 #include "cpu.h"
+#include "gibbs_deal.h"
+#include "gibbs_order.h"
 #include "gibbs_pass.h"
 #include "team.h"
 
@@ -82,81 +85,90 @@ Works choose_works() {
     }
 }
 
-// Ranges of units with about kChunk tokens each; how they fall to threads changes no result.
-std::vector<int64_t> cut(const int64_t* start, int64_t n_units) {
-    std::vector<int64_t> edges{0};
-    for (int64_t u = 1; u <= n_units; ++u) {
-        if (u == n_units || start[u] - start[edges.back()] >= kChunk) edges.push_back(u);
-    }
-    return edges;
+// Memory that the threads are the first to touch.
+template <class T>
+std::unique_ptr<T[]> take_memory(int64_t n) {
+    return std::unique_ptr<T[]>(new T[n]);
+}
+
+int64_t find_longest(const int64_t* start, int64_t n_units) {
+    int64_t longest = 0;
+    for (int64_t u = 0; u < n_units; ++u) longest = std::max(longest, start[u + 1] - start[u]);
+    return longest;
 }
 
 class Sampler {
   public:
-    Sampler(const Corpus& corpus, const Model& model, int32_t* totals, int threads)
+    Sampler(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* totals, int threads)
         : corpus_(corpus),
           model_(model),
           alpha_(model.alpha, model.n_topics),
           eta_(model.eta, model.n_topics),
+          topics_(topics),
           totals_(totals),
-          row_start_(corpus.n_rows + 1),
-          position_(corpus.n_tokens),
-          records_(corpus.n_tokens),
+          team_(static_cast<unsigned>(threads)),
+          position_(take_memory<uint32_t>(corpus.n_tokens)),
+          records_(take_memory<uint64_t>(corpus.n_tokens)),
+          row_start_(sort_by_row(corpus, model, team_, threads,
+                                 [this](int64_t token, int64_t, int64_t place) {
+                                     position_[token] = static_cast<uint32_t>(place);
+                                     records_[place] = topics_[token];
+                                 })),
+          words_(row_start_.data(), 0, corpus.n_rows, threads, kChunk),
+          documents_(corpus.indptr, 0, corpus.n_documents, threads, kChunk),
           inverse_(size_of_totals()),
-          works_(choose_works()),
-          team_(static_cast<unsigned>(threads)) {
-        for (int64_t i = 0; i < corpus.n_tokens; ++i) ++row_start_[corpus.rows[i] + 1];
-        int64_t longest = 0;
-        for (int32_t w = 0; w < corpus.n_rows; ++w) {
-            longest = std::max(longest, row_start_[w + 1]);
-            row_start_[w + 1] += row_start_[w];
-        }
-        std::vector<int64_t> next(row_start_.begin(), row_start_.end() - 1);
-        for (int64_t i = 0; i < corpus.n_tokens; ++i)
-            position_[i] = static_cast<uint32_t>(next[corpus.rows[i]]++);
-        int64_t longest_document = 0;
-        for (int64_t d = 0; d < corpus.n_documents; ++d) {
-            longest_document = std::max(longest_document, corpus.indptr[d + 1] - corpus.indptr[d]);
-        }
-        word_edges_ = cut(row_start_.data(), corpus.n_rows);
-        document_edges_ = cut(corpus.indptr, corpus.n_documents);
-        owned_.resize(threads);
+          owned_(threads),
+          works_(choose_works()) {
+        const int64_t longest_document = find_longest(corpus.indptr, corpus.n_documents);
+        const int64_t longest = std::max(longest_document, find_longest(row_start_.data(), corpus.n_rows));
         for (Owned& owned : owned_) {
             owned.counts.assign(model.stride, 0);
             owned.tally.assign(size_of_totals(), 0);
             owned.second_tally.assign(size_of_totals(), 0);
-            owned.fresh.resize(std::max(longest, longest_document) + kPadding);
+            owned.fresh.resize(longest + kPadding);
             owned.records.resize(longest_document + kPadding);
         }
     }
 
-    void run(uint16_t* topics, int32_t* sums, int64_t first_sweep, int64_t n_sweeps) {
-        for (int64_t i = 0; i < corpus_.n_tokens; ++i) records_[position_[i]] = topics[i];
-        pass(works_.documents, document_edges_, first_sweep - 1, true);
+    void run(int32_t* word_topic, int32_t* sums, int64_t first_sweep, int64_t n_sweeps) {
+        pass(works_.documents, documents_, first_sweep - 1, true);
         for (int64_t sweep = first_sweep; sweep < first_sweep + n_sweeps; ++sweep) {
-            pass(works_.words, word_edges_, sweep, false);
-            pass(works_.documents, document_edges_, sweep, false);
-            if (sums != nullptr) add_counts(sums);
+            pass(works_.words, words_, sweep, false);
+            pass(works_.documents, documents_, sweep, false);
+            if (sums != nullptr) add_counts(sums, false);
         }
-        for (int64_t i = 0; i < corpus_.n_tokens; ++i)
-            topics[i] = static_cast<uint16_t>(records_[position_[i]]);
+        add_counts(word_topic, true);
+        visit(documents_, [&](unsigned, const Chunk& chunk) {
+            for (int64_t i = corpus_.indptr[chunk.first]; i < corpus_.indptr[chunk.last]; ++i) {
+                topics_[i] = static_cast<uint16_t>(records_[position_[i]]);
+            }
+        });
     }
 
   private:
     int64_t size_of_totals() const { return static_cast<int64_t>(corpus_.n_groups) * model_.stride; }
 
-    void pass(Work work, const std::vector<int64_t>& edges, int64_t sweep, bool only_propose) {
+    // Calls work(thread, chunk) for every chunk.
+    template <class What>
+    void visit(Deal& deal, const What& work) {
+        deal.begin();
+        team_.call_each([&](unsigned thread) {
+            for (Chunk chunk; deal.take(thread, chunk);) work(thread, chunk);
+        });
+    }
+
+    void pass(Work work, Deal& deal, int64_t sweep, bool only_propose) {
         for (int64_t k = 0; k < size_of_totals(); ++k) {
             inverse_[k] = 1.0f / (static_cast<float>(totals_[k]) + static_cast<float>(model_.smoothing));
         }
-        const Pass now{&corpus_,         &model_,         alpha_.get(), eta_.get(),      row_start_.data(),
-                       position_.data(), inverse_.data(), totals_,      records_.data(), sweep,
-                       only_propose};
-        team_.share(edges.size() - 1, [&](unsigned thread, size_t chunk) {
+        const Pass now{&corpus_,          &model_,         alpha_.get(),    eta_.get(),
+                       row_start_.data(), position_.get(), inverse_.data(), totals_,
+                       records_.get(),    sweep,           only_propose};
+        visit(deal, [&](unsigned thread, const Chunk& chunk) {
             Owned& owned = owned_[thread];
             Scratch scratch{owned.counts.data(), owned.tally.data(), owned.second_tally.data(),
                             owned.fresh.data(), owned.records.data()};
-            work(now, edges[chunk], edges[chunk + 1], scratch);
+            work(now, chunk.first, chunk.last, scratch);
         });
         if (only_propose) return;
         std::fill(totals_, totals_ + size_of_totals(), 0);
@@ -168,11 +180,13 @@ class Sampler {
         }
     }
 
-    // Records are word-major, so that the row that is added to stays in the nearest cache.
-    void add_counts(int32_t* sums) {
-        team_.share(word_edges_.size() - 1, [&](unsigned, size_t chunk) {
-            for (int64_t w = word_edges_[chunk]; w < word_edges_[chunk + 1]; ++w) {
-                int32_t* row = sums + w * model_.stride;
+    // Adds the counts of words in topics to `table`, or writes them there. Records are word-major, so that
+    // the row stays in the nearest cache.
+    void add_counts(int32_t* table, bool anew) {
+        visit(words_, [&](unsigned, const Chunk& chunk) {
+            for (int64_t w = chunk.first; w < chunk.last; ++w) {
+                int32_t* row = table + w * model_.stride;
+                if (anew) std::fill(row, row + model_.stride, 0);
                 for (int64_t i = row_start_[w]; i < row_start_[w + 1]; ++i) ++row[records_[i] & 0xFFFFu];
             }
         });
@@ -181,21 +195,23 @@ class Sampler {
     const Corpus corpus_;
     const Model model_;
     const OwnedPrior alpha_, eta_;
-    int32_t* totals_;
-    std::vector<int64_t> row_start_, word_edges_, document_edges_;
-    std::vector<uint32_t> position_;
-    std::vector<uint64_t> records_;
+    uint16_t* const topics_;
+    int32_t* const totals_;
+    Team team_;
+    const std::unique_ptr<uint32_t[]> position_;
+    const std::unique_ptr<uint64_t[]> records_;
+    const std::vector<int64_t> row_start_;
+    Deal words_, documents_;
     std::vector<float> inverse_;
     std::vector<Owned> owned_;
-    Works works_;
-    Team team_;
+    const Works works_;
 };
 
 }  // namespace
 
-void sample_mh(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* totals, int32_t* sums,
-               int64_t first_sweep, int64_t n_sweeps, int threads) {
-    Sampler(corpus, model, totals, threads).run(topics, sums, first_sweep, n_sweeps);
+void sample_mh(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* word_topic,
+               int32_t* totals, int32_t* sums, int64_t first_sweep, int64_t n_sweeps, int threads) {
+    Sampler(corpus, model, topics, totals, threads).run(word_topic, sums, first_sweep, n_sweeps);
 }
 
 }  // namespace radfast::gibbs

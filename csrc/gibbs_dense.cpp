@@ -1,7 +1,6 @@
 #include "gibbs_dense.h"
 
 #include <algorithm>
-#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -60,37 +59,10 @@ struct Owned {
     }
 };
 
-// Edges of ranges of documents with about `goal` tokens each, from `first` to `last`.
-std::vector<int64_t> cut(const int64_t* indptr, int64_t first, int64_t last, int64_t goal) {
-    std::vector<int64_t> edges{first};
-    for (int64_t d = first + 1; d <= last; ++d) {
-        if (d == last || indptr[d] - indptr[edges.back()] >= goal) edges.push_back(d);
-    }
-    return edges;
-}
-
-// Deals documents first..last-1 to threads, about as many tokens to each, in chunks, the longest first: those
-// that are left when others have ended are short.
-std::vector<std::vector<Chunk>> deal(const int64_t* indptr, int64_t first, int64_t last, int64_t threads) {
-    std::vector<std::vector<Chunk>> dealt;
-    const auto size = [&](const Chunk& chunk) { return indptr[chunk.last] - indptr[chunk.first]; };
-    const std::vector<int64_t> shares =
-        cut(indptr, first, last, (indptr[last] - indptr[first]) / threads + 1);
-    for (size_t share = 0; share + 1 < shares.size(); ++share) {
-        const std::vector<int64_t> edges = cut(indptr, shares[share], shares[share + 1], kChunk);
-        std::vector<Chunk>& chunks = dealt.emplace_back();
-        for (size_t i = 0; i + 1 < edges.size(); ++i) chunks.push_back({edges[i], edges[i + 1]});
-        std::stable_sort(chunks.begin(), chunks.end(), [&](const Chunk& a, const Chunk& b) {
-            return size(a) / (2 * kChunk) > size(b) / (2 * kChunk);
-        });
-    }
-    return dealt;
-}
-
 // Documents of a batch and what each thread is dealt of them.
 struct Batch {
     int64_t n_tokens;
-    std::vector<std::vector<Chunk>> dealt;
+    Deal deal;
 };
 
 std::vector<Batch> cut_batches(const Corpus& corpus, int64_t first_document, int threads) {
@@ -101,7 +73,7 @@ std::vector<Batch> cut_batches(const Corpus& corpus, int64_t first_document, int
     std::vector<Batch> batches;
     for (size_t i = 0; i + 1 < edges.size(); ++i) {
         batches.push_back(
-            {indptr[edges[i + 1]] - indptr[edges[i]], deal(indptr, edges[i], edges[i + 1], threads)});
+            {indptr[edges[i + 1]] - indptr[edges[i]], Deal(indptr, edges[i], edges[i + 1], threads, kChunk)});
     }
     return batches;
 }
@@ -149,11 +121,10 @@ class DenseSweeps {
         weigh_prior_ = works.prior;
         for (const Batch& batch : batches_) {
             longest_ = std::max(longest_, batch.n_tokens);
-            n_threads_ = std::max(n_threads_, static_cast<unsigned>(batch.dealt.size()));
+            n_threads_ = std::max(n_threads_, batch.deal.n_threads());
         }
         // All that threads need is taken here: nothing may fail once topics have changed.
         for (unsigned i = 0; i < n_threads_; ++i) owned_.emplace_back(model.stride, inverse_.size());
-        taken_ = std::vector<Counter>(n_threads_);
     }
 
     void run(int64_t first_sweep, int64_t n_sweeps, int32_t* sums) {
@@ -162,7 +133,7 @@ class DenseSweeps {
         Team team(n_threads_);
         for (int64_t sweep = first_sweep; sweep < first_sweep + n_sweeps; ++sweep) {
             int64_t begin = corpus_.indptr[first_document_];
-            for (const Batch& batch : batches_) {
+            for (Batch& batch : batches_) {
                 invert_totals();
                 moves.clear(count_parts(batch.n_tokens));
                 if (!prior_.empty()) weigh_priors(team, begin, begin + batch.n_tokens);
@@ -221,10 +192,10 @@ class DenseSweeps {
         });
     }
 
-    void sample_batch(Team& team, const Batch& batch, int64_t sweep, MovePool& moves) {
-        for (Counter& each : taken_) each.value = 0;
+    void sample_batch(Team& team, Batch& batch, int64_t sweep, MovePool& moves) {
+        batch.deal.begin();
         team.call_each([&](unsigned thread) {
-            const Feed feed{taken_.data(), &batch.dealt, thread};
+            const Feed feed{&batch.deal, thread};
             work_(pass_of(thread, sweep, &moves), feed, owned_[thread].scratch(model_.stride, thread));
         });
         team.call_each([&](unsigned thread) {
@@ -256,7 +227,7 @@ class DenseSweeps {
     const bool joining_;
     uint16_t* const topics_;
     int32_t* const totals_;
-    const std::vector<Batch> batches_;
+    std::vector<Batch> batches_;
     std::vector<float> alpha_, inverse_, inverse_less_, prior_;
     std::vector<char> used_;  // rows of the batch, where sparse
     std::vector<int32_t*> tables_;
@@ -266,22 +237,9 @@ class DenseSweeps {
     unsigned n_threads_ = 1;
     int64_t longest_ = 0;  // tokens of a batch
     std::vector<Owned> owned_;
-    std::vector<Counter> taken_;
 };
 
 }  // namespace
-
-bool Feed::take(Chunk& chunk) const {
-    for (size_t other = 0; other < dealt->size(); ++other) {
-        const size_t from = (thread + other) % dealt->size();
-        const std::vector<Chunk>& chunks = (*dealt)[from];
-        const size_t i = taken[from].value++;
-        if (i >= chunks.size()) continue;
-        chunk = chunks[i];
-        return true;
-    }
-    return false;
-}
 
 void sample_dense(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* word_topic,
                   int32_t* totals, int32_t* sums, int64_t first_sweep, int64_t n_sweeps,

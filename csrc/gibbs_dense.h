@@ -16,19 +16,17 @@
 // Two documents are walked at a time, sums of both before draws of both: a draw waits for one number after
 // another, and what has been mended is out of the store queue when the next sums read it as a vector.
 //
-// Threads: what one core writes and another reads costs most where the two share no cache, so each thread has
-// the same documents in every sweep, lists the tokens that move in memory of its own (gibbs_moves.h), and of
-// a small table there are two, each written by its own threads.
+// Threads: each has the same documents in every sweep (gibbs_deal.h says why), lists the tokens that move in
+// memory of its own (gibbs_moves.h), and of a small table there are two, each written by its own threads.
 //
 // Random numbers: hashed from (seed, sweep, document, place), float32 arithmetic in an order that the source
 // fixes: the same bits at any number of threads and any vector width.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
-#include <vector>
 
 #include "gibbs.h"
+#include "gibbs_deal.h"
 #include "gibbs_moves.h"
 
 namespace radfast::gibbs {
@@ -59,25 +57,12 @@ struct DenseScratch {
     int64_t writer;  // of moves, the first of kWalkers
 };
 
-// Documents first..last-1.
-struct Chunk {
-    int64_t first, last;
-};
-
-// A counter in a line of the cache of its own.
-struct alignas(64) Counter {
-    std::atomic<size_t> value{0};
-};
-
-// Where a thread takes its documents from, a chunk at a time: those dealt to it first, which stand side by
-// side and are the same in every sweep, so that their topics stay in its cache; then those that others have
-// left.
+// Where a thread takes its documents from.
 struct Feed {
-    Counter* taken;  // of each thread
-    const std::vector<std::vector<Chunk>>* dealt;
+    Deal* deal;
     unsigned thread;
 
-    bool take(Chunk& chunk) const;  // false where there is none left
+    RADFAST_INLINE bool take(Chunk& chunk) const { return deal->take(thread, chunk); }
 };
 
 constexpr int kWalkers = 2;  // documents a thread walks at a time

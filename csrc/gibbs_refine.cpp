@@ -1,9 +1,12 @@
 #include "gibbs_refine.h"
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "cpu.h"
+#include "gibbs_deal.h"
+#include "gibbs_order.h"
 #include "team.h"
 
 #define RADFAST_INLINE inline __attribute__((always_inline))
@@ -16,6 +19,7 @@ constexpr int kBlock = 16;               // columns of the tables are a multiple
 constexpr int64_t kAhead = 8;            // entries that documents are asked for in advance
 constexpr double kLeast = 1e-300;        // a token weighs more than nothing
 constexpr int64_t kDocuments = 1 << 10;  // that a thread takes at a time
+constexpr int64_t kTokens = 1 << 14;     // the same
 constexpr int64_t kParts = 256;          // of a round, at least
 
 // Tokens of a row that stand in the same document at the same topic.
@@ -104,13 +108,13 @@ class Refinement {
     Refinement(const Corpus& corpus, const Model& model, const uint16_t* topics, int threads)
         : corpus_(corpus),
           model_(model),
-          threads_(static_cast<unsigned>(threads)),
+          threads_(threads),
           alpha_(model.stride),
           inverse_(static_cast<int64_t>(corpus.n_groups) * model.stride),
           totals_(inverse_.size()),
           memory_(threads, std::vector<double>(2 * model.stride)),
           work_(choose_work()),
-          team_(threads_) {
+          team_(static_cast<unsigned>(threads)) {
         std::copy(model.alpha, model.alpha + model.n_topics, alpha_.begin());
         list_mixtures(topics);
         list_entries(topics);
@@ -129,7 +133,7 @@ class Refinement {
             invert_totals();
             visit_rows([&](int64_t w, unsigned thread, double* totals) {
                 const Scratch scratch{memory_[thread].data(), memory_[thread].data() + model_.stride};
-                work_(round, entries_.data() + row_start_[w], row_end_[w] - row_start_[w],
+                work_(round, entries_.get() + row_start_[w], row_end_[w] - row_start_[w],
                       inverse_.data() + static_cast<int64_t>(corpus_.row_group[w]) * model_.stride,
                       expected + w * model_.stride, totals, scratch);
             });
@@ -169,36 +173,34 @@ class Refinement {
         });
     }
 
-    // Each thread looks through all documents and takes the tokens of its rows.
+    // Tokens by row; those that stand side by side in the same document at the same topic become one entry.
     void list_entries(const uint16_t* topics) {
-        row_start_.resize(corpus_.n_rows + 1);
-        for (int64_t i = 0; i < corpus_.n_tokens; ++i) ++row_start_[corpus_.rows[i] + 1];
-        for (int32_t w = 0; w < corpus_.n_rows; ++w) row_start_[w + 1] += row_start_[w];
-        row_end_.assign(row_start_.begin(), row_start_.end() - 1);
-        entries_.resize(corpus_.n_tokens);
-        team_.share(threads_, [&](unsigned, size_t part) {
-            const auto row_at = [&](size_t edge) {
-                const int64_t token = static_cast<int64_t>(edge) * corpus_.n_tokens / threads_;
-                return std::lower_bound(row_start_.begin(), row_start_.end() - 1, token) - row_start_.begin();
-            };
-            const int64_t first = row_at(part),
-                          last = part + 1 < threads_ ? row_at(part + 1) : corpus_.n_rows;
-            for (int64_t d = 0; d < corpus_.n_documents; ++d) {
-                for (int64_t i = corpus_.indptr[d]; i < corpus_.indptr[d + 1]; ++i) {
-                    const int32_t row = corpus_.rows[i];
-                    if (row < first || row >= last) continue;
-                    const Entry now{static_cast<int32_t>(d), topics[i], 1};
-                    int64_t& end = row_end_[row];
-                    Entry* before = end > row_start_[row] ? &entries_[end - 1] : nullptr;
-                    if (before != nullptr && before->document == d && before->topic == now.topic &&
-                        before->n_tokens < 0xFFFF) {
-                        ++before->n_tokens;
-                    } else {
-                        entries_[end++] = now;
-                    }
-                }
-            }
+        entries_.reset(new Entry[corpus_.n_tokens]);
+        row_start_ =
+            sort_by_row(corpus_, model_, team_, threads_, [&](int64_t token, int64_t d, int64_t place) {
+                entries_[place] = {static_cast<int32_t>(d), topics[token], 1};
+            });
+        row_end_.resize(corpus_.n_rows);
+        const std::vector<int64_t> edges = cut(row_start_.data(), 0, corpus_.n_rows, kTokens);
+        team_.share(edges.size() - 1, [&](unsigned, size_t part) {
+            for (int64_t w = edges[part]; w < edges[part + 1]; ++w) row_end_[w] = join_equal(w);
         });
+    }
+
+    // Returns the end of the entries of a row.
+    int64_t join_equal(int64_t row) {
+        int64_t end = row_start_[row];
+        for (int64_t i = end; i < row_start_[row + 1]; ++i) {
+            const Entry now = entries_[i];
+            Entry* before = end > row_start_[row] ? &entries_[end - 1] : nullptr;
+            if (before != nullptr && before->document == now.document && before->topic == now.topic &&
+                before->n_tokens < 0xFFFF) {
+                ++before->n_tokens;
+            } else {
+                entries_[end++] = now;
+            }
+        }
+        return end;
     }
 
     // Parts of about the same work, none with rows of two groups; their number does not depend on threads.
@@ -247,13 +249,13 @@ class Refinement {
 
     const Corpus corpus_;
     const Model model_;
-    const unsigned threads_;
+    const int threads_;
     std::vector<float> alpha_, inverse_;
     std::vector<double> totals_, parts_;
     std::vector<int64_t> mixture_start_, row_start_, row_end_, edges_;
     std::vector<uint16_t> mixture_topics_;
     std::vector<float> mixture_counts_;
-    std::vector<Entry> entries_;
+    std::unique_ptr<Entry[]> entries_;
     std::vector<std::vector<double>> memory_;
     Work work_;
     Team team_;

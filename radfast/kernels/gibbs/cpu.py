@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import radfast._core as _core
 from radfast.kernels.gibbs.schedule import count as count  # `start` and cuda.py take it from here
-from radfast.kernels.gibbs.schedule import recount, run_stages
+from radfast.kernels.gibbs.schedule import run_stages
 from radfast.kernels.gibbs.streams import STEP, mix, stream
 from radfast.kernels.gibbs.team import compiled, spread_alpha
 
@@ -112,11 +112,10 @@ def _sample_exact(chain: Chain, n_sweeps: int, sums: NDArray[np.int32] | None) -
 
 def _sample_mh(chain: Chain, n_sweeps: int, threads: int, sums: NDArray[np.int32] | None) -> None:
     _core.gibbs_mh(
-        chain.indptr, chain.rows, chain.document_group, chain.row_group, chain.topics, chain.totals,
-        _NO_SUMS if sums is None else sums, spread_alpha(chain.alpha, chain.n_topics), chain.eta,
-        chain.n_words * chain.eta, chain.seed, chain.n_sweeps, n_sweeps, threads,
+        chain.indptr, chain.rows, chain.document_group, chain.row_group, chain.topics, chain.word_topic,
+        chain.totals, _NO_SUMS if sums is None else sums, spread_alpha(chain.alpha, chain.n_topics),
+        chain.eta, chain.n_words * chain.eta, chain.seed, chain.n_sweeps, n_sweeps, threads,
     )  # fmt: skip
-    recount(chain)
 
 
 def _sample_dense(
