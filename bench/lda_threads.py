@@ -25,7 +25,7 @@ from bench.compare import write_result
 from bench.lda_quality import ETA, Split, split
 from radfast.kernels import gibbs
 
-CASES = (("notes", 80), ("notes", 1000), ("sentences", 80), ("sentences", 1000), ("synthetic", 80))
+CASES = (("notes", 80), ("notes", 1000), ("sentences", 80), ("sentences", 1000), ("apart", 80))
 ALPHA, TOKENS = 0.1, 12_000_000  # tokens times sweeps of a run
 THREADS = (1, 2)
 
