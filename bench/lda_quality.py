@@ -231,7 +231,7 @@ def reach(
 def compare(case: Quality, data: Path, rounds: int) -> dict[str, Any]:
     """Train both in turn, `rounds` times."""
     corpus = split(case.corpus, data)
-    train_ours(case, corpus, 0, 20)  # compiles
+    train_ours(case, corpus, 0, 60)  # compiles
     pairs: list[dict[str, Any]] = []
     for seed in range(rounds):
         peer_seconds, peer_value = train_peer(case, corpus, seed)

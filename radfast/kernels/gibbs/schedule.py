@@ -3,8 +3,10 @@
 A chain begins far from its posterior, and the sweeps that bring it near cost as much as those that count
 later. On a part of the documents they are cheap, and documents that join find topics in good shape: each of
 their tokens draws its first topic given all tokens that are in (a dense sweep in which nothing is taken out).
-The documents that are in are the first of a permutation that the seed fixes. That is for dense sweeps alone:
-with ``mh``, above 128 topics, runs of the same CPU time came out better without it (docs/lda.md).
+The documents that are in are the first of a permutation that the seed fixes. Where the corpus is large, all
+begins with a small part, whose topics are learnt before the first sweep (rearrange.py). All that is for dense
+sweeps alone: with ``mh``, above 128 topics, runs of the same CPU time came out better without it
+(docs/lda.md).
 
 What happens in a sweep follows from its number, from the sweeps of the whole run and from the corpus; nothing
 is kept between two calls but the topics (those of documents yet to join stay as `start` drew them), so that a
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from radfast.kernels.gibbs.rearrange import FIRST_SWEEPS, ROUNDS, SWEEPS, learn
 from radfast.kernels.gibbs.team import compiled
 
 if TYPE_CHECKING:
@@ -34,6 +37,10 @@ LEAST_SWEEPS = 20  # shorter runs have no start
 #: Of the corpus. A part of few documents can lead to a poor mode: on 6000 tokens 4 seeds of 20, else 1.
 LEAST_TOKENS = 200_000
 LEAST_TOKENS_PER_TOPIC = 150  # of a stage: fewer make no topics worth joining
+#: Of the part whose topics are learnt first, which is no more than the first stage.
+TOKENS_TO_LEARN = (1_500, 9_000)  # per topic, at least and at most
+LEARNING_SWEEPS = FIRST_SWEEPS + 2 * ROUNDS * SWEEPS  # a round takes about as long as the sweeps after it
+MOST_LEARNING = 2  # times the work of all sweeps
 
 
 @dataclass
@@ -51,7 +58,7 @@ def plan_stages(chain: Chain, planned: int) -> Iterator[Stage]:
     """Yield the stages of a run of `planned` sweeps; the last has no end."""
     n_documents, n_tokens = len(chain.indptr) - 1, len(chain.rows)
     dense = chain.n_topics <= MOST_DENSE_TOPICS
-    begin, joined = 0, n_documents
+    begin, joined = 0, count_learnt(chain, planned) or n_documents
     if dense and planned >= LEAST_SWEEPS and n_tokens >= LEAST_TOKENS:
         length = min(int(planned * STAGE_SHARE), MOST_STAGE_SWEEPS)
         for part in START:
@@ -60,6 +67,20 @@ def plan_stages(chain: Chain, planned: int) -> Iterator[Stage]:
                 yield Stage(begin, begin + length, "dense", size, min(joined, size))
                 begin, joined = begin + length, size
     yield Stage(begin, 2**62, "dense" if dense else "mh", n_documents, joined)
+
+
+def count_learnt(chain: Chain, planned: int) -> int:
+    """Return the number of documents on which a run of `planned` sweeps learns its first topics."""
+    n_documents, n_tokens = len(chain.indptr) - 1, len(chain.rows)
+    least, most = (tokens * chain.n_topics for tokens in TOKENS_TO_LEARN)
+    learnt = min(int(n_tokens * START[0]), most)
+    if not 2 <= chain.n_topics <= MOST_DENSE_TOPICS or len(chain.totals) > 1:
+        return 0
+    if planned < LEAST_SWEEPS or n_tokens < LEAST_TOKENS or learnt < least:
+        return 0
+    if learnt * LEARNING_SWEEPS > MOST_LEARNING * planned * n_tokens:
+        return 0
+    return n_documents * learnt // n_tokens
 
 
 def first_whole_sweep(chain: Chain, planned: int) -> int:
@@ -79,6 +100,14 @@ def run_stages(
     ``sweep(chain, n, method)`` samples n sweeps, ``join(chain, first)`` lets documents from `first` on join.
     """
     last, n_documents = chain.n_sweeps + n_sweeps, len(chain.indptr) - 1
+    n_learnt = count_learnt(chain, planned) if chain.n_sweeps == 0 < n_sweeps else 0
+    if n_learnt > 0:
+        order = _shuffle(chain)[:n_learnt]
+        part = take_documents(chain, order, n_learnt)
+        learn(part, lambda chain, n: sweep(chain, n, "dense"), recount)
+        _copy_tokens(chain.indptr, order, part.indptr, chain.topics, part.topics, False)
+        del part
+        recount(chain)
     for stage in plan_stages(chain, planned):
         n = min(stage.end, last) - chain.n_sweeps
         if n <= 0:
@@ -88,7 +117,7 @@ def run_stages(
             sweep(chain, n, stage.method)
             chain.n_sweeps += n
             continue
-        order = np.random.default_rng(chain.seed).permutation(n_documents)[: stage.n_documents]
+        order = _shuffle(chain)[: stage.n_documents]
         part = take_documents(chain, order, stage.joined if joins else stage.n_documents)
         if joins:
             join(part, stage.joined)
@@ -101,6 +130,10 @@ def run_stages(
         if stage.n_documents == n_documents:
             sweep(chain, n, stage.method)
             chain.n_sweeps += n
+
+
+def _shuffle(chain: Chain) -> NDArray[np.int64]:
+    return np.random.default_rng(chain.seed).permutation(len(chain.indptr) - 1)
 
 
 def take_documents(chain: Chain, documents: NDArray[np.int64], n_counted: int) -> Chain:
