@@ -40,9 +40,8 @@ Methods
            1 tokens. Not the exact chain either, and bounded by the same tests.
 ``auto``   ``dense`` up to K = 128, ``mh`` above. Where `sample` is told the length of the whole run, a run of
            ``dense`` starts on a growing part of the documents, if there are tokens enough: schedule.py says
-           when; with 6,000 tokens per topic or more its first topics are learnt on a small part, where they
-           are moved to where they are missing (rearrange.py). docs/lda.md has what each choice costs and
-           gains.
+           when; the first topics are learnt on a small part, where they are moved to where they are missing
+           (rearrange.py). docs/lda.md has what each choice costs and gains.
 """
 
 from __future__ import annotations

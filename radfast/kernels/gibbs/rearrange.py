@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,30 +31,48 @@ from radfast.kernels.gibbs.team import compiled, spread_alpha
 if TYPE_CHECKING:
     from radfast.kernels.gibbs import Chain
 
-FIRST_SWEEPS, SWEEPS, ROUNDS = 30, 15, 6  # before the first round, after each, and how many
 LEAST_GAIN = 0.05
 _AXIS_STEPS, _SPLIT_SWEEPS = 15, 5
 _FEW_WORDS, _FEW_TOKENS = 20, 2  # shrink the scores of rare words and short documents towards 0
 _SEED = 0x72656172  # the streams of the part are not those of the run
 
 
-def learn(part: Chain, sweep: Callable[[Chain, int], None], recount: Callable[[Chain], None]) -> None:
+@dataclass(frozen=True)
+class Course:
+    """Sweeps before the first round of moves, sweeps after each, and how many rounds there are."""
+
+    first_sweeps: int
+    sweeps: int
+    rounds: int
+
+    @property
+    def work(self) -> int:
+        """In sweeps over the part; a round takes about as long as the sweeps after it."""
+        return self.first_sweeps + 2 * self.rounds * self.sweeps
+
+
+SHORT, LONG = Course(20, 10, 4), Course(30, 15, 6)
+
+
+def learn(
+    part: Chain, course: Course, sweep: Callable[[Chain, int], None], recount: Callable[[Chain], None]
+) -> None:
     """Bring `part` from random topics to good ones; ``sweep(chain, n)`` samples n dense sweeps.
 
     Ends early where topics have been moved and none is left to move.
     """
     chain = replace(part, seed=part.seed ^ _SEED, n_sweeps=0)
-    sweep(chain, FIRST_SWEEPS)
-    chain.n_sweeps += FIRST_SWEEPS
+    sweep(chain, course.first_sweeps)
+    chain.n_sweeps += course.first_sweeps
     moved = 0
-    for _ in range(ROUNDS):
+    for _ in range(course.rounds):
         n_pairs = rearrange(chain)
         if n_pairs == 0 < moved:
             break
         moved += n_pairs
         recount(chain)
-        sweep(chain, SWEEPS)
-        chain.n_sweeps += SWEEPS
+        sweep(chain, course.sweeps)
+        chain.n_sweeps += course.sweeps
 
 
 def rearrange(chain: Chain) -> int:

@@ -3,8 +3,8 @@
 A chain begins far from its posterior, and the sweeps that bring it near cost as much as those that count
 later. On a part of the documents they are cheap, and documents that join find topics in good shape: each of
 their tokens draws its first topic given all tokens that are in (a dense sweep in which nothing is taken out).
-The documents that are in are the first of a permutation that the seed fixes. Where the corpus is large, all
-begins with a small part, whose topics are learnt before the first sweep (rearrange.py). All that is for dense
+The documents that are in are the first of a permutation that the seed fixes. All begins with a small part,
+whose topics are learnt before the first sweep (rearrange.py). All that is for dense
 sweeps alone: with ``mh``, above 128 topics, runs of the same CPU time came out better without it
 (docs/lda.md).
 
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radfast.kernels.gibbs.rearrange import FIRST_SWEEPS, ROUNDS, SWEEPS, learn
+from radfast.kernels.gibbs.rearrange import LONG, SHORT, learn
 from radfast.kernels.gibbs.team import compiled
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ LEAST_SWEEPS = 20  # shorter runs have no start
 LEAST_TOKENS = 200_000
 LEAST_TOKENS_PER_TOPIC = 150  # of a stage: fewer make no topics worth joining
 #: Of the part whose topics are learnt first, which is no more than the first stage.
-TOKENS_TO_LEARN = (1_500, 9_000)  # per topic, at least and at most
-LEARNING_SWEEPS = FIRST_SWEEPS + 2 * ROUNDS * SWEEPS  # a round takes about as long as the sweeps after it
-MOST_LEARNING = 2  # times the work of all sweeps
+TOKENS_TO_LEARN = (500, 9_000)  # per topic, at least and at most
 
 
 @dataclass
@@ -78,8 +76,6 @@ def count_learnt(chain: Chain, planned: int) -> int:
         return 0
     if planned < LEAST_SWEEPS or n_tokens < LEAST_TOKENS or learnt < least:
         return 0
-    if learnt * LEARNING_SWEEPS > MOST_LEARNING * planned * n_tokens:
-        return 0
     return n_documents * learnt // n_tokens
 
 
@@ -104,7 +100,9 @@ def run_stages(
     if n_learnt > 0:
         order = _shuffle(chain)[:n_learnt]
         part = take_documents(chain, order, n_learnt)
-        learn(part, lambda chain, n: sweep(chain, n, "dense"), recount)
+        # The long course where it takes no more than all sweeps of the run.
+        course = LONG if len(part.rows) * LONG.work <= len(chain.rows) * planned else SHORT
+        learn(part, course, lambda chain, n: sweep(chain, n, "dense"), recount)
         _copy_tokens(chain.indptr, order, part.indptr, chain.topics, part.topics, False)
         del part
         recount(chain)
