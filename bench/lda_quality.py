@@ -73,7 +73,6 @@ CASES = (
     Quality("synthetic20k", 800, 0.05, 100),
     Quality("synthetic20k", 1000, 0.05, 100),
     Quality("apart", 80, 0.1, 200),
-    Quality("apart", 800, 0.05, 100),
 )
 
 Split = tuple[NDArray[np.int64], NDArray[np.int32], int, tuple[NDArray[Any], ...]]
