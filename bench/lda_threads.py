@@ -1,8 +1,9 @@
 """What a second core adds to LDA: bench/results/lda-threads.json.
 
-Wall time of the same sweeps with one thread and with two, in turn; the figure is the median ratio over the
-pairs. tomotopy beside it, with one worker and with two, and what the machine gives at most: two runs of one
-thread that have nothing in common, at the same time, against one of them alone.
+Wall time of the same run with one thread and with two, in turn; the figure is the median ratio over the
+pairs. A run is a whole one of ``auto``, its first topics learnt and all. tomotopy beside it, with one worker
+and with two, and what the machine gives at most: two runs of one thread that have nothing in common, at the
+same time, against one of them alone.
 
     python -m bench.lda_threads DATA [--rounds 7]
 
@@ -25,8 +26,10 @@ from bench.compare import write_result
 from bench.lda_quality import ETA, Split, split
 from radfast.kernels import gibbs
 
-CASES = (("notes", 80), ("notes", 1000), ("sentences", 80), ("sentences", 1000), ("apart", 80))
-ALPHA, TOKENS = 0.1, 12_000_000  # tokens times sweeps of a run
+CASES = (
+    ("notes", 80), ("notes", 1000), ("sentences", 80), ("sentences", 1000), ("captions", 80), ("apart", 80),
+)  # fmt: skip
+ALPHA, TOKENS = 0.1, 40_000_000  # tokens times sweeps of a run
 THREADS = (1, 2)
 
 
@@ -45,21 +48,21 @@ def time_call(work: Callable[[], Any]) -> float:
 
 
 def time_kernel(name: str, n_topics: int, corpus: Split, rounds: int) -> list[dict[str, Any]]:
-    """Sweeps of ``auto`` and rounds of `refine`."""
+    """A run of ``auto`` and rounds of `refine`."""
     indptr, rows, n_words, _ = corpus
-    n_sweeps = max(5, TOKENS // len(rows))
+    n_sweeps = max(20, TOKENS // len(rows))
 
     def begin() -> gibbs.Chain:
         return gibbs.start(indptr, rows, n_topics, n_rows=n_words, alpha=ALPHA, eta=ETA, seed=0)
 
     def sample(threads: int) -> float:
         chain = begin()
-        return time_call(lambda: gibbs.sample(chain, n_sweeps, threads=threads))
+        return time_call(lambda: gibbs.sample(chain, n_sweeps, planned=n_sweeps, threads=threads))
 
     sampled = begin()
     gibbs.sample(sampled, 20)
     works = {
-        "sample": sample,
+        "run": sample,
         "refine": lambda threads: time_call(lambda: gibbs.refine(sampled, threads=threads)),
     }
     return [
@@ -74,7 +77,7 @@ def time_two_runs(corpus: Split, rounds: int) -> dict[str, Any]:
 
     def sample(_: int) -> None:
         chain = gibbs.start(indptr, rows, 80, n_rows=n_words, alpha=ALPHA, eta=ETA, seed=0)
-        gibbs.sample(chain, max(5, TOKENS // len(rows)), threads=1)
+        gibbs.sample(chain, max(20, TOKENS // len(rows)), threads=1)
 
     def run(threads: int) -> float:
         with ThreadPoolExecutor(threads) as pool:

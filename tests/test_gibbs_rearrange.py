@@ -115,7 +115,7 @@ def test_losses_are_those_of_the_formula(seed, n_topics):
     others, own = np.empty(len(rows), np.float32), np.empty(len(rows), np.float32)
     second, losses = np.empty(len(rows), np.uint16), np.zeros(n_topics)
     rearrange._weigh(
-        chain.indptr, chain.rows, chain.topics, chain.word_topic, chain.totals[0], alpha, chain.eta,
+        0, 12, chain.indptr, chain.rows, chain.topics, chain.word_topic, chain.totals[0], alpha, chain.eta,
         chain.n_words * chain.eta, others, own, second, losses,
     )  # fmt: skip
     found, expected = weigh_plainly(chain, alpha)
@@ -202,9 +202,9 @@ def test_any_chain_is_rearranged_to_a_chain(seed, n_topics, n_documents):
     indptr = np.concatenate(([0], np.cumsum(sizes)))
     rows = random.integers(0, N_TRUE * BLOCK, indptr[-1]).astype(np.int32)
     ends = set()
-    for _ in range(2):
+    for threads in (1, 3):
         chain = begin(indptr, rows, None, n_topics)
-        assert 0 <= rearrange.rearrange(chain) <= n_topics // 2
+        assert 0 <= rearrange.rearrange(chain, threads) <= n_topics // 2
         assert chain.topics.max(initial=0) < n_topics
         ends.add(chain.topics.tobytes())
     assert len(ends) == 1
@@ -218,12 +218,11 @@ def test_the_gain_of_a_parted_topic_is_that_of_the_formula(seed):
     tokens = np.flatnonzero(random.random(len(rows)) < 0.7)
     owner = np.repeat(np.arange(8, dtype=np.int32), 12)
     others, own = (random.uniform(1e-4, 1e-2, len(rows)).astype(np.float32) for _ in range(2))
-    half, local = np.zeros(len(rows), np.uint8), np.full(N_TRUE * BLOCK, -1, np.int32)
+    half = np.zeros(len(rows), np.uint8)
     alpha, eta, smoothing = 0.3, 0.05, 3.0
     gain = rearrange._part(
-        tokens, owner, rows, local, alpha, eta, smoothing, np.uint64(seed), others, own, half
+        tokens, owner, rows, N_TRUE * BLOCK, alpha, eta, smoothing, np.uint64(seed), others, own, half
     )
-    assert (local == -1).all()
     expected = 0.0
     for i in tokens:
         rest = tokens[tokens != i]

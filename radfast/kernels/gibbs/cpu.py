@@ -83,6 +83,7 @@ def sample(
             chain, n_sweeps, planned,
             lambda part, n, chosen: _sweep(part, n, chosen, threads, sums if part is chain else None),
             lambda part, first: _sample_dense(part, 1, threads, None, first=first, joining=True),
+            threads,
         )  # fmt: skip
     else:
         _sweep(chain, n_sweeps, method, threads, sums)

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radfast.kernels.gibbs.streams import STEP, mix, stream
-from radfast.kernels.gibbs.team import compiled, spread_alpha
+from radfast.kernels.gibbs.team import Team, compiled, cut_documents, spread_alpha
 
 if TYPE_CHECKING:
     from radfast.kernels.gibbs import Chain
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 LEAST_GAIN = 0.05
 _AXIS_STEPS, _SPLIT_SWEEPS = 15, 5
 _FEW_WORDS, _FEW_TOKENS = 20, 2  # shrink the scores of rare words and short documents towards 0
+_RANGES = 64  # of documents, each of which sums losses by itself: the result depends on how many there are
 _SEED = 0x72656172  # the streams of the part are not those of the run
 
 
@@ -55,7 +56,11 @@ SHORT, LONG = Course(20, 10, 4), Course(30, 15, 6)
 
 
 def learn(
-    part: Chain, course: Course, sweep: Callable[[Chain, int], None], recount: Callable[[Chain], None]
+    part: Chain,
+    course: Course,
+    sweep: Callable[[Chain, int], None],
+    recount: Callable[[Chain], None],
+    threads: int,
 ) -> None:
     """Bring `part` from random topics to good ones; ``sweep(chain, n)`` samples n dense sweeps.
 
@@ -66,7 +71,7 @@ def learn(
     chain.n_sweeps += course.first_sweeps
     moved = 0
     for _ in range(course.rounds):
-        n_pairs = rearrange(chain)
+        n_pairs = rearrange(chain, threads)
         if n_pairs == 0 < moved:
             break
         moved += n_pairs
@@ -75,37 +80,44 @@ def learn(
         chain.n_sweeps += course.sweeps
 
 
-def rearrange(chain: Chain) -> int:
+def rearrange(chain: Chain, threads: int = 1) -> int:
     """Give up topics and part others in ``chain.topics``, whose counts are left as they were.
 
-    Returns how many were parted. One thread.
+    Returns how many were parted, the same with any number of threads.
     """
-    n_topics, n_tokens = chain.n_topics, len(chain.rows)
+    n_topics, n_tokens, n_documents = chain.n_topics, len(chain.rows), len(chain.indptr) - 1
     alpha = spread_alpha(chain.alpha, n_topics)
     smoothing = chain.n_words * chain.eta
-    owner = np.repeat(np.arange(len(chain.indptr) - 1, dtype=np.int32), np.diff(chain.indptr))
+    owner = np.repeat(np.arange(n_documents, dtype=np.int32), np.diff(chain.indptr))
     others, own = np.empty(n_tokens, np.float32), np.empty(n_tokens, np.float32)
-    second = np.empty(n_tokens, np.uint16)
-    losses, gains = np.zeros(n_topics), np.zeros(n_topics)
-    _weigh(
-        chain.indptr, chain.rows, chain.topics, chain.word_topic, chain.totals[0], alpha, chain.eta,
-        smoothing, others, own, second, losses,
-    )  # fmt: skip
+    second, half = np.empty(n_tokens, np.uint16), np.zeros(n_tokens, np.uint8)
+    gains, heirs = np.zeros(n_topics), np.arange(n_topics)
+    ranges = cut_documents(chain.indptr, 0, n_documents, _RANGES)
+    losses = np.zeros((len(ranges), n_topics))
     order = np.argsort(chain.topics, kind="stable")
     tokens_of = np.split(order, np.searchsorted(chain.topics[order], np.arange(1, n_topics)))
-    half = np.zeros(n_tokens, np.uint8)
-    local = np.full(len(chain.word_topic), -1, np.int32)
-    for k in range(n_topics):
+
+    def weigh(x: int, first: int, last: int) -> None:
+        _weigh(
+            first, last, chain.indptr, chain.rows, chain.topics, chain.word_topic, chain.totals[0], alpha,
+            chain.eta, smoothing, others, own, second, losses[x],
+        )  # fmt: skip
+
+    def part(k: int) -> None:
+        tokens = tokens_of[k]
+        if len(tokens) == 0:
+            return
         key = np.uint64(stream(np.uint64(chain.seed), chain.n_sweeps, k))
         gains[k] = _part(
-            tokens_of[k], owner, chain.rows, local, alpha[k], chain.eta, smoothing, key,
+            tokens, owner, chain.rows, len(chain.word_topic), alpha[k], chain.eta, smoothing, key,
             others, own, half,
         )  # fmt: skip
-    heirs = np.arange(n_topics)
-    for k, tokens in enumerate(tokens_of):
-        if len(tokens) > 0:
-            heirs[k] = np.bincount(second[tokens]).argmax()
-    pairs = choose_pairs(gains, losses, heirs)
+        heirs[k] = np.bincount(second[tokens]).argmax()
+
+    with Team(threads) as team:
+        team.run(weigh, [(x, *documents) for x, documents in enumerate(ranges)])
+        team.run(part, [(k,) for k in range(n_topics)])
+    pairs = choose_pairs(gains, losses.sum(axis=0), heirs)
     for _, given_up in pairs:
         chain.topics[tokens_of[given_up]] = second[tokens_of[given_up]]
     for parted, given_up in pairs:
@@ -142,17 +154,18 @@ def choose_pairs(
 
 @compiled
 def _weigh(
-    indptr: Any, rows: Any, topics: Any, word_topic: Any, totals: Any, alpha: Any, eta: float,
-    smoothing: float, others: Any, own: Any, second: Any, losses: Any,
+    first: int, last: int, indptr: Any, rows: Any, topics: Any, word_topic: Any, totals: Any, alpha: Any,
+    eta: float, smoothing: float, others: Any, own: Any, second: Any, losses: Any,
 ) -> None:  # fmt: skip
-    # For every token the weight of its topic, of all others, and the heaviest of those; per topic its loss.
+    # For every token of documents first..last-1 the weight of its topic, of all others, and the heaviest of
+    # those; per topic its loss.
     n_topics, mass = len(alpha), alpha.sum()
     n_d = np.zeros(n_topics)
     inverse = np.empty(n_topics)
     weights = np.zeros((n_topics + 3) // 4 * 4)
     for k in range(n_topics):
         inverse[k] = 1.0 / (totals[k] + smoothing)
-    for d in range(len(indptr) - 1):
+    for d in range(first, last):
         begin, end = indptr[d], indptr[d + 1]
         n_d[:] = 0
         for i in range(begin, end):
@@ -181,11 +194,12 @@ def _weigh(
 
 @compiled
 def _part(
-    tokens: Any, owner: Any, rows: Any, local: Any, alpha: float, eta: float, smoothing: float, key: Any,
+    tokens: Any, owner: Any, rows: Any, n_rows: int, alpha: float, eta: float, smoothing: float, key: Any,
     others: Any, own: Any, half: Any,
 ) -> float:  # fmt: skip
     # Parts the tokens of one topic, given in the order of the corpus: fills their `half`, returns the gain.
     n = len(tokens)
+    local = np.full(n_rows, -1, np.int32)
     words, first = np.empty(n, np.int32), np.empty(n + 1, np.int64)
     n_words, n_documents = 0, 0
     for x in range(n):
@@ -198,8 +212,6 @@ def _part(
             first[n_documents] = x
             n_documents += 1
     first[n_documents] = n
-    for x in range(n):
-        local[rows[tokens[x]]] = -1
     first = first[: n_documents + 1]
     side = _find_sides(first, words, n_words, key)
     n_w, n_k = np.zeros((n_words, 2)), np.zeros(2)

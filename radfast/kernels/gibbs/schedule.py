@@ -90,6 +90,7 @@ def run_stages(
     planned: int,
     sweep: Callable[[Chain, int, str], None],
     join: Callable[[Chain, int], None],
+    threads: int,
 ) -> None:
     """Do `n_sweeps` sweeps of a run of `planned`.
 
@@ -102,7 +103,7 @@ def run_stages(
         part = take_documents(chain, order, n_learnt)
         # The long course where it takes no more than all sweeps of the run.
         course = LONG if len(part.rows) * LONG.work <= len(chain.rows) * planned else SHORT
-        learn(part, course, lambda chain, n: sweep(chain, n, "dense"), recount)
+        learn(part, course, lambda chain, n: sweep(chain, n, "dense"), recount, threads)
         _copy_tokens(chain.indptr, order, part.indptr, chain.topics, part.topics, False)
         del part
         recount(chain)
