@@ -12,6 +12,7 @@ import sys
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 from radfast.findings.words import Vocabulary
@@ -80,6 +81,14 @@ def section_kinds() -> dict[str, str]:
     return {name: kinds[kind] for kind, names in _read()["sections"].items() for name in names}
 
 
+def _fill(phrase: str, slots: dict[str, list[str]]) -> list[str]:
+    """Return the phrase with each of the words that its slot takes, and with none: "is {very} unlikely"."""
+    name = next((name for name in slots if f"{{{name}}} " in phrase), None)
+    if name is None:
+        return [phrase]
+    return [phrase.replace(f"{{{name}}} ", word and f"{word} ") for word in ("", *slots[name])]
+
+
 def compile_cues(vocabulary: Vocabulary) -> Cues:
     """Read the cues and number their words; adds to `vocabulary`."""
     tables = _read()
@@ -87,7 +96,7 @@ def compile_cues(vocabulary: Vocabulary) -> Cues:
     texts: dict[tuple[int, ...], str] = {}
 
     def note(phrases: list[str], kind: str, place: str) -> None:
-        for text in phrases:
+        for text in chain.from_iterable(_fill(phrase, tables["slots"]) for phrase in phrases):
             phrase = vocabulary.add_phrase(text)
             roles.setdefault(phrase, set()).add((kind, place))
             texts.setdefault(phrase, text.strip())

@@ -30,30 +30,39 @@ _NUMBER = rb"\#?\s?\d{1,5}" + _GUARD
 _TO = rb"\s{0,2}(?:--?|(?:to|through|thru|till|until)(?=[\s\#]))\s{0,2}"
 _AGAIN = rb"(?:(?:images?|imgs?|im)(?![a-z])\s{0,2})?"
 _ITEM = _NUMBER + rb"(?:" + _TO + _AGAIN + _NUMBER + rb")?"
-_MORE = rb"(?!\s{0,4}\#?\s?\d{1,5}\s{1,3}" + _NOUN + rb"(?![a-z]))" + _ITEM
+_NO_NOUN = rb"(?!\s{0,4}\#?\s?\d{1,5}\s{1,3}" + _NOUN + rb"(?![a-z]))"
 _REMARK = (
     rb"(?:\s{0,2}\((?![^()]{0,24}(?<![a-z])ser?)[^()]{1,24}\)(?=\s{0,4}(?:,|and\s)))?"  # "12 (5 mm) and 14"
 )
 _AND = _REMARK + rb"(?:\s{0,4}[,&+/]\s{0,4}(?:(?:and|or|&)\s{1,3})?|\s{1,4}(?:and|or|and/or)\s{1,4})"
-_LIST = _ITEM + rb"(?:" + _AND + _MORE + rb"){0,400}"
+_LIST = _ITEM + rb"(?:" + _AND + _NO_NOUN + _ITEM + rb"){0,400}"
 _PLAIN = _NUMBER + rb"(?:" + _TO + _NUMBER + rb")?"  # "series 3 - image 5" is no range
 _SERIES_LIST = _PLAIN + rb"(?:(?:" + _AND + rb"|:)" + _PLAIN + rb"){0,20}"
 _NAMED = rb"(?:\(s\))?\.?\s{0,4}(?:(?:numbers?|nos?|num|nr)(?![a-z])\.?)?\s{0,2}[:=.]?\s{0,4}[(\[]?"
+
+# "image 5:41" is series 5, image 41; in a list a number alone is of the series before it.
+_COLON = rb"[1-9]\d{0,3}:[1-9]\d{0,4}(?:\s?-\s?\d{1,5})?" + _GUARD + rb"(?!\s?[ap]m(?![a-z]))"
+_OR_COLON = rb"(?:[1-9]\d{0,3}:)?[1-9]\d{0,4}(?:\s?-\s?\d{1,5})?" + _GUARD
+_COLON_AND = rb"(?:\s{0,4}[,;&]\s{0,4}(?:(?:and|or)\s{1,4})?|\s{1,4}(?:and|or)\s{1,4})"
+_COLONS = _COLON + rb"(?:" + _COLON_AND + _NO_NOUN + _OR_COLON + rb"){0,100}"
+_PLANE = rb"(?:(?:axial|coronal|sagittal)\s{1,3})?"
 
 _GROUP = re.compile(
     rb"(?:(?=[si])(?<![a-z])(?<!per )(?:"
     rb"(?P<series>series|ser|se)(?![a-z])" + _NAMED + rb"(?P<numbers>" + _SERIES_LIST + rb")|"
     rb"(?:series|ser|se)\s?[/:&-]\s?(?:images?|imgs?|im)(?![a-z])" + _NAMED
     + rb"(?P<first>\d{1,5})\s?[/:]\s?(?P<rest>" + _LIST + rb")|"
+    rb"(?:images?|imgs?|ima|ims?)(?![a-z])" + _NAMED + rb"(?P<colon>" + _COLONS + rb")|"
     rb"(?P<image>images?|imgs?|ima|ims?|slices?)(?![a-z])"
     + _NAMED + rb"(?P<list>" + _LIST + rb")(?:\s{1,3}of\s{1,3}\d{1,5}(?![\d.]))?)"
     rb"|[(\[]\s{0,3}(?:s[\s:]?(?P<s>\d{1,4})[\s,;/:-]{0,3}i[\s:]?(?P<i>" + _LIST + rb")|"
-    rb"(?P<pair>\d{1,4}\s?[/:]\s?\d{1,5}(?:\s{0,2}(?:[-,;/&:]|and\s)\s{0,2}\d{1,5}){0,100}))\s{0,3}[)\]])"
+    + _PLANE
+    + rb"(?P<pair>\d{1,4}\s?[/:]\s?\d{1,5}(?:\s{0,2}(?:[-,;/&:]|and\s)\s{0,2}\d{1,5}){0,100}))\s{0,3}[)\]])"
 )  # fmt: skip
 _ELEMENT = re.compile(rb"(\d+)(?:" + _TO + _AGAIN + rb"\#?\s?(\d+))?")
 _BRACKETS = re.compile(rb"\([^()]*\)")
 _PAIR_ITEM = re.compile(rb"\s*(?:(\d+)\s?[/:]\s?)?(\d+)(?:\s?-\s?(\d+))?\s*")
-_PAIR_SPLIT = re.compile(rb"[,;&]|and\s")
+_PAIR_SPLIT = re.compile(rb"[,;&](?:\s*(?:and|or)\s)?|(?:and|or)\s")
 
 # "(3/12)" is also a strength, a score, a count, a time or a day of the year.
 _NOT_A_PAIR = re.compile(
@@ -93,6 +102,9 @@ def scan(low: bytes) -> list[Group]:
         if found["pair"] is not None:
             if low[end : end + 1] != b":":  # "CHIEF COMPLAINT (1/1):" counts pages
                 groups += _read_pairs(low, found["pair"], found.start("pair"))
+        elif found["colon"] is not None:
+            pairs = _read_pairs(low, found["colon"], found.start("colon"))
+            groups += [pair._replace(start=start) if pair is pairs[0] else pair for pair in pairs]
         elif found["s"] is not None:
             samples, doubtful = read_list(found["i"])
             groups.append(Group("pair", start + 1, end - 1, samples, doubtful, False, (int(found["s"]),)))
