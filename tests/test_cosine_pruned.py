@@ -84,7 +84,7 @@ def test_pruned_keys_choose_a_prefix_and_fall_back() -> None:
     broken[7, 5] = np.inf
     with pytest.raises(UsageError, match="keys must be finite in float32, row 7 is not"):
         PrunedKeys(broken)
-    with pytest.raises(UsageError, match="k must be at least 1"):
+    with pytest.raises(UsageError, match="k must be a whole number from 1"):
         pruned.search(near, 0)
 
 

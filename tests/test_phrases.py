@@ -87,9 +87,9 @@ def test_first_of_equal_phrases_wins() -> None:
         (lambda: build_trie([[1, -2]]), r"\[build_trie\] token ids must be >= 0, phrase 0 has -2"),
         (
             lambda: find_phrases([[1]], build_trie([[1]])),
-            r"\[find_phrases\] tokens must be integers with 1 dimension",
+            r"\[find_phrases\] tokens must be whole numbers in 1 dimension",
         ),
-        (lambda: find_phrases([1.5], build_trie([[1]])), r"\[find_phrases\] tokens must be integers"),
+        (lambda: find_phrases([1.5], build_trie([[1]])), r"\[find_phrases\] tokens must be whole numbers"),
         (
             lambda: find_phrases([1, 2], build_trie([[1]]), indptr=[0, 3]),
             r"\[find_phrases\] indptr must rise",

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from radfast.errors import InputError
+from radfast.kernels.ids import read_ids
 
 _MOST = 2**40
 
@@ -126,8 +127,8 @@ def _read_matrix(X: Any, function: str) -> sp.csr_matrix:
 
 def _read_corpus(X: Any, function: str) -> Documents:
     vocabulary = tuple(X.vocabulary)
-    indptr = _read_ids("indptr", X.indptr, np.int64, function)
-    tokens = _read_ids("tokens", X.tokens, np.int32, function)
+    indptr = read_ids(X.indptr, np.int64, f"[{function}] indptr")
+    tokens = read_ids(X.tokens, np.int32, f"[{function}] tokens")
     rising = len(indptr) > 0 and indptr[0] == 0 and indptr[-1] == len(tokens)
     if not rising or bool((np.diff(indptr) < 0).any()):
         raise InputError(f"[{function}] indptr must rise from 0 to the {len(tokens)} tokens, does not")
@@ -135,15 +136,6 @@ def _read_corpus(X: Any, function: str) -> Documents:
         span = f"{tokens.min()} to {tokens.max()}"
         raise InputError(f"[{function}] tokens must be 0 to {len(vocabulary) - 1} (V - 1), are {span}")
     return Documents(indptr, tokens, len(vocabulary), vocabulary)
-
-
-def _read_ids(name: str, values: Any, dtype: type, function: str) -> NDArray[Any]:
-    array = np.asarray(values)
-    if array.ndim != 1 or (len(array) and array.dtype.kind not in "iu"):
-        raise InputError(
-            f"[{function}] {name} must be whole numbers in 1 dimension, is {array.dtype} {array.shape}"
-        )
-    return np.ascontiguousarray(array, dtype=dtype)
 
 
 def align_documents(

@@ -156,8 +156,8 @@ def _check(
         raise UsageError(f"[{name}] queries have {q.shape[1]} features but keys have {n.shape[1]}")
     if n.shape[0] > _LARGEST:
         raise UsageError(f"[{name}] keys must be fewer than 2^31, are {n.shape[0]}")
-    if k < 1:
-        raise UsageError(f"[{name}] k must be at least 1, is {k}")
+    if not isinstance(k, (int, np.integer)) or k < 1:
+        raise UsageError(f"[{name}] k must be a whole number from 1, is {k}")
     lists = None if candidates is None else check_candidates(candidates, len(q), len(n), f"[{name}]")
     return q, n, lists
 

@@ -58,6 +58,7 @@ from radfast.kernels.gibbs import cpu, cuda, inference
 from radfast.kernels.gibbs.checks import check_alpha, check_corpus, read_groups
 from radfast.kernels.gibbs.schedule import MOST_DENSE_TOPICS, first_whole_sweep
 from radfast.kernels.gibbs.team import LANES, align_zeros
+from radfast.kernels.ids import read_ids
 
 __all__ = [
     "METHODS",
@@ -146,8 +147,8 @@ def start(
     UsageError
         If a shape, an id or a parameter is out of its range.
     """
-    bounds = np.ascontiguousarray(indptr, dtype=np.int64)
-    ids = np.ascontiguousarray(rows, dtype=np.int32)
+    bounds = read_ids(indptr, np.int64, "[start] indptr")
+    ids = read_ids(rows, np.int32, "[start] rows")
     n_documents = len(bounds) - 1
     check_corpus("start", bounds, ids, n_rows)
     if not 1 <= n_topics <= MAX_TOPICS:
@@ -167,7 +168,7 @@ def start(
         labels = np.empty(len(ids), np.uint16)
         cpu.draw_topics(bounds, n_topics, seed, labels)
     else:
-        labels = np.array(topics, dtype=np.uint16)
+        labels = read_ids(topics, np.uint16, "[start] topics").copy()
         if labels.shape != ids.shape:
             raise UsageError(f"[start] topics must have shape {ids.shape}, is {labels.shape}")
         if len(labels) and int(labels.max()) >= n_topics:
@@ -344,8 +345,8 @@ def fold_in(
     UsageError
         If a shape, an id or a parameter is out of its range.
     """
-    bounds = np.ascontiguousarray(indptr, dtype=np.int64)
-    ids = np.ascontiguousarray(rows, dtype=np.int32)
+    bounds = read_ids(indptr, np.int64, "[fold_in] indptr")
+    ids = read_ids(rows, np.int32, "[fold_in] rows")
     check_corpus("fold_in", bounds, ids, len(phi))
     prior = check_alpha("fold_in", alpha, phi.shape[1])
     return inference.fold_in(
@@ -379,8 +380,8 @@ def log_predictive(
     UsageError
         If a shape or an id is out of its range.
     """
-    bounds = np.ascontiguousarray(indptr, dtype=np.int64)
-    ids = np.ascontiguousarray(rows, dtype=np.int32)
+    bounds = read_ids(indptr, np.int64, "[log_predictive] indptr")
+    ids = read_ids(rows, np.int32, "[log_predictive] rows")
     check_corpus("log_predictive", bounds, ids, len(phi))
     if theta.shape != (len(bounds) - 1, phi.shape[1]):
         raise UsageError(

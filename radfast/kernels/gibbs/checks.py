@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from radfast.errors import UsageError
+from radfast.kernels.ids import read_ids
 
 
 def check_corpus(function: str, indptr: NDArray[np.int64], rows: NDArray[np.int32], n_rows: int) -> None:
     """Raise `UsageError` unless documents and rows are those of a corpus of `n_rows` rows."""
-    if indptr.ndim != 1 or len(indptr) == 0 or indptr[0] != 0 or indptr[-1] != len(rows):
+    if len(indptr) == 0 or indptr[0] != 0 or indptr[-1] != len(rows):
         raise UsageError(f"[{function}] indptr must rise from 0 to the {len(rows)} tokens, is not so")
     if bool((np.diff(indptr) < 0).any()):
         raise UsageError(f"[{function}] indptr must not fall, does")
@@ -38,7 +39,7 @@ def read_groups(name: str, groups: Any, size: int) -> NDArray[np.int32]:
     """Return the group of each of `size` documents or rows, int32; one group for all where none is given."""
     if groups is None:
         return np.zeros(size, np.int32)
-    ids = np.ascontiguousarray(groups, dtype=np.int32)
+    ids = read_ids(groups, np.int32, f"[start] {name}")
     if ids.shape != (size,):
         raise UsageError(f"[start] {name} must have shape ({size},), is {ids.shape}")
     if len(ids) and int(ids.min()) < 0:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from radfast.device import choose_backend
 from radfast.errors import UsageError
+from radfast.kernels.ids import read_ids
 from radfast.kernels.phrases import cpu, reference
 
 __all__ = ["Trie", "build_trie", "find_phrases"]
@@ -115,21 +116,9 @@ def find_phrases(
     UsageError
         If `tokens` is not a row of integers, or `indptr` does not run from 0 to T without falling.
     """
-    tokens = np.asarray(tokens)
-    if tokens.ndim != 1 or (tokens.size and tokens.dtype.kind not in "iu"):
-        raise UsageError(
-            f"[find_phrases] tokens must be integers with 1 dimension, have {tokens.dtype} with {tokens.ndim}"
-        )
-    tokens = np.ascontiguousarray(tokens, np.int32)
-    bounds = np.array([0, len(tokens)]) if indptr is None else np.asarray(indptr)
-    bounds = np.ascontiguousarray(bounds, np.int64)
-    if (
-        bounds.ndim != 1
-        or not len(bounds)
-        or bounds[0] != 0
-        or bounds[-1] != len(tokens)
-        or (np.diff(bounds) < 0).any()
-    ):
+    tokens = read_ids(tokens, np.int32, "[find_phrases] tokens")
+    bounds = read_ids([0, len(tokens)] if indptr is None else indptr, np.int64, "[find_phrases] indptr")
+    if not len(bounds) or bounds[0] != 0 or bounds[-1] != len(tokens) or (np.diff(bounds) < 0).any():
         raise UsageError(
             f"[find_phrases] indptr must rise from 0 to {len(tokens)}, is {bounds[:3]}...{bounds[-1:]}"
         )
