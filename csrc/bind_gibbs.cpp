@@ -1,6 +1,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <exception>
+
 #include "gibbs.h"
 #include "gibbs_fold.h"
 #include "gibbs_refine.h"
@@ -36,6 +38,23 @@ Model view(const Array<double>& alpha, double eta, double smoothing, uint64_t se
             seed};
 }
 
+// Ends a run of sweeps where Python has a signal to answer (Ctrl-C), and then raises what that raised.
+class Signals {
+  public:
+    bool proceed() {
+        py::gil_scoped_acquire acquire;
+        if (PyErr_CheckSignals() == 0) return true;
+        raised_ = std::make_exception_ptr(py::error_already_set());
+        return false;
+    }
+    void raise() const {
+        if (raised_) std::rethrow_exception(raised_);
+    }
+
+  private:
+    std::exception_ptr raised_;
+};
+
 }  // namespace
 
 void bind_gibbs(py::module_& m) {
@@ -50,8 +69,13 @@ void bind_gibbs(py::module_& m) {
             uint16_t* z = topics.mutable_data();
             int32_t *n_wk = word_topic.mutable_data(), *n_k = totals.mutable_data();
             int32_t* sum = sums.size() > 0 ? sums.mutable_data() : nullptr;
-            py::gil_scoped_release release;
-            sample_mh(corpus, model, z, n_wk, n_k, sum, first_sweep, n_sweeps, threads);
+            Signals signals;
+            {
+                py::gil_scoped_release release;
+                sample_mh(corpus, model, z, n_wk, n_k, sum, first_sweep, n_sweeps, threads,
+                          [&] { return signals.proceed(); });
+            }
+            signals.raise();
         },
         py::arg("indptr").noconvert(), py::arg("rows").noconvert(), py::arg("document_group").noconvert(),
         py::arg("row_group").noconvert(), py::arg("topics").noconvert(), py::arg("word_topic").noconvert(),
@@ -72,9 +96,13 @@ void bind_gibbs(py::module_& m) {
             uint16_t* z = topics.mutable_data();
             int32_t *n_wk = word_topic.mutable_data(), *n_k = totals.mutable_data();
             int32_t* sum = sums.size() > 0 ? sums.mutable_data() : nullptr;
-            py::gil_scoped_release release;
-            sample_dense(corpus, model, z, n_wk, n_k, sum, first_sweep, n_sweeps, first_document, joining,
-                         sparse, threads);
+            Signals signals;
+            {
+                py::gil_scoped_release release;
+                sample_dense(corpus, model, z, n_wk, n_k, sum, first_sweep, n_sweeps, first_document, joining,
+                             sparse, threads, [&] { return signals.proceed(); });
+            }
+            signals.raise();
         },
         py::arg("indptr").noconvert(), py::arg("rows").noconvert(), py::arg("document_group").noconvert(),
         py::arg("row_group").noconvert(), py::arg("topics").noconvert(), py::arg("word_topic").noconvert(),

@@ -130,12 +130,14 @@ class Sampler {
         }
     }
 
-    void run(int32_t* word_topic, int32_t* sums, int64_t first_sweep, int64_t n_sweeps) {
+    void run(int32_t* word_topic, int32_t* sums, int64_t first_sweep, int64_t n_sweeps,
+             const Proceed& proceed) {
         pass(works_.documents, documents_, first_sweep - 1, true);
         for (int64_t sweep = first_sweep; sweep < first_sweep + n_sweeps; ++sweep) {
             pass(works_.words, words_, sweep, false);
             pass(works_.documents, documents_, sweep, false);
             if (sums != nullptr) add_counts(sums, false);
+            if (!proceed()) break;
         }
         add_counts(word_topic, true);
         visit(documents_, [&](unsigned, const Chunk& chunk) {
@@ -210,8 +212,9 @@ class Sampler {
 }  // namespace
 
 void sample_mh(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* word_topic,
-               int32_t* totals, int32_t* sums, int64_t first_sweep, int64_t n_sweeps, int threads) {
-    Sampler(corpus, model, topics, totals, threads).run(word_topic, sums, first_sweep, n_sweeps);
+               int32_t* totals, int32_t* sums, int64_t first_sweep, int64_t n_sweeps, int threads,
+               const Proceed& proceed) {
+    Sampler(corpus, model, topics, totals, threads).run(word_topic, sums, first_sweep, n_sweeps, proceed);
 }
 
 }  // namespace radfast::gibbs

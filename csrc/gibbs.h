@@ -23,6 +23,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 namespace radfast::gibbs {
 
@@ -43,17 +44,21 @@ struct Model {
     uint64_t seed;
 };
 
+// Asked after every sweep, on the thread of the call; false ends the run there, all counts in order.
+using Proceed = std::function<bool()>;
+
 // Advances `topics` (T,), `word_topic` (R, stride) and `totals` (G, stride) by n_sweeps sweeps, the first of
 // them numbered `first_sweep`. T must be below 2^32. The counts after every sweep are added to `sums`
 // (R, stride) if it is not null.
 void sample_mh(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* word_topic,
-               int32_t* totals, int32_t* sums, int64_t first_sweep, int64_t n_sweeps, int threads);
+               int32_t* totals, int32_t* sums, int64_t first_sweep, int64_t n_sweeps, int threads,
+               const Proceed& proceed);
 
 // The same by dense or sparse sweeps over the documents from `first_document` on: see gibbs_dense.h. With
 // `joining` the tokens of those documents are in no count yet and are given their first topics (dense only).
 // `sums` as above, of tokens of those documents.
 void sample_dense(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* word_topic,
                   int32_t* totals, int32_t* sums, int64_t first_sweep, int64_t n_sweeps,
-                  int64_t first_document, bool joining, bool sparse, int threads);
+                  int64_t first_document, bool joining, bool sparse, int threads, const Proceed& proceed);
 
 }  // namespace radfast::gibbs

@@ -127,7 +127,7 @@ class DenseSweeps {
         for (unsigned i = 0; i < n_threads_; ++i) owned_.emplace_back(model.stride, inverse_.size());
     }
 
-    void run(int64_t first_sweep, int64_t n_sweeps, int32_t* sums) {
+    void run(int64_t first_sweep, int64_t n_sweeps, int32_t* sums, const Proceed& proceed) {
         copy_table(n_sweeps);
         MovePool moves(longest_, static_cast<int64_t>(n_threads_) * kWalkers, count_parts(longest_));
         Team team(n_threads_);
@@ -141,6 +141,7 @@ class DenseSweeps {
                 begin += batch.n_tokens;
             }
             if (sums != nullptr) add_counts(team, sums);
+            if (!proceed()) break;
         }
     }
 
@@ -243,9 +244,9 @@ class DenseSweeps {
 
 void sample_dense(const Corpus& corpus, const Model& model, uint16_t* topics, int32_t* word_topic,
                   int32_t* totals, int32_t* sums, int64_t first_sweep, int64_t n_sweeps,
-                  int64_t first_document, bool joining, bool sparse, int threads) {
+                  int64_t first_document, bool joining, bool sparse, int threads, const Proceed& proceed) {
     DenseSweeps(corpus, model, topics, word_topic, totals, first_document, joining, sparse, threads)
-        .run(first_sweep, n_sweeps, sums);
+        .run(first_sweep, n_sweeps, sums, proceed);
 }
 
 }  // namespace radfast::gibbs

@@ -195,6 +195,9 @@ def sample(
 ) -> None:
     """Advance `chain` in place by `n_sweeps` sweeps over all tokens.
 
+    On the CPU Ctrl-C ends the call after the sweep at hand: the counts are those of the topics then, and the
+    sweeps since the last whole stage are not in ``n_sweeps``.
+
     Parameters
     ----------
     chain : Chain

@@ -103,10 +103,11 @@ def run_stages(
         part = take_documents(chain, order, n_learnt)
         # The long course where it takes no more than all sweeps of the run.
         course = LONG if len(part.rows) * LONG.work <= len(chain.rows) * planned else SHORT
-        learn(part, course, lambda chain, n: sweep(chain, n, "dense"), recount, threads)
-        _copy_tokens(chain.indptr, order, part.indptr, chain.topics, part.topics, False)
+        try:
+            learn(part, course, lambda chain, n: sweep(chain, n, "dense"), recount, threads)
+        finally:
+            _put_back(chain, order, part)
         del part
-        recount(chain)
     for stage in plan_stages(chain, planned):
         n = min(stage.end, last) - chain.n_sweeps
         if n <= 0:
@@ -118,14 +119,15 @@ def run_stages(
             continue
         order = _shuffle(chain)[: stage.n_documents]
         part = take_documents(chain, order, stage.joined if joins else stage.n_documents)
-        if joins:
-            join(part, stage.joined)
-        if stage.n_documents < n_documents:
-            sweep(part, n, stage.method)
-            chain.n_sweeps += n
-        _copy_tokens(chain.indptr, order, part.indptr, chain.topics, part.topics, False)
+        try:
+            if joins:
+                join(part, stage.joined)
+            if stage.n_documents < n_documents:
+                sweep(part, n, stage.method)
+                chain.n_sweeps += n
+        finally:  # the tables are those of the chain, also when Ctrl-C comes
+            _put_back(chain, order, part)
         del part
-        recount(chain)
         if stage.n_documents == n_documents:
             sweep(chain, n, stage.method)
             chain.n_sweeps += n
@@ -150,6 +152,12 @@ def take_documents(chain: Chain, documents: NDArray[np.int64], n_counted: int) -
     )
     recount(part, int(indptr[n_counted]))
     return part
+
+
+def _put_back(chain: Chain, documents: NDArray[np.int64], part: Chain) -> None:
+    """Give `chain` the topics of a part that `take_documents` made, and its counts."""
+    _copy_tokens(chain.indptr, documents, part.indptr, chain.topics, part.topics, False)
+    recount(chain)
 
 
 def recount(chain: Chain, n_tokens: int | None = None) -> None:
