@@ -15,7 +15,7 @@ import pytest
 
 from radfast.archive.match import Studies
 from radfast.archive.reasons import Reason
-from radfast.archive.reports import RawReport, check_reports, read_reports
+from radfast.archive.reports import RawReport, check_reports, read_checked_reports, read_reports
 from radfast.config import ArchiveConfig, ColumnsConfig
 from radfast.errors import UsageError
 
@@ -295,3 +295,70 @@ def test_ambiguity_is_told_from_absence(studies: Studies) -> None:
     assert studies.find(RawReport("r", accession_number="A5"))[2] is Reason.AMBIGUOUS_STUDY
     assert studies.find(RawReport("r", path="p1/report.txt"))[2] is Reason.AMBIGUOUS_STUDY
     assert studies.find(RawReport("r", accession_number="B"))[2] is Reason.NO_STUDY
+
+
+def test_a_bad_table_of_a_folder_costs_only_itself(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "report_id,text\na,one\n")
+    write(tmp_path / "b.csv", "DOE,x\n1,2\n")
+    write(tmp_path / "c.csv", 'report_id,text\nc,three\nd,"lost\n')
+    write(tmp_path / "d.parquet", b"")
+    write(tmp_path / "e.txt", "five")
+    check_reports(tmp_path, ArchiveConfig())
+    found = read(tmp_path)
+    assert [report.text for report in found if report.refusal is None] == ["one", "three", "five"]
+    refused = {report.input_id: report.detail for report in found if report.refusal is Reason.BAD_TABLE}
+    assert refused == {
+        "b.csv": "has no column 'text' (columns.text)",
+        "c.csv": "breaks off: a quote opened in row 2 is never closed",
+        "d.parquet": "cannot be read as parquet: ArrowInvalid",
+    }
+    for name in ("a.csv", "c.csv", "e.txt"):
+        (tmp_path / name).unlink()
+    with pytest.raises(UsageError, match="no column 'text'"):
+        check_reports(tmp_path, ArchiveConfig())
+
+
+def test_a_table_that_breaks_off_keeps_the_rows_before(tmp_path: Path) -> None:
+    rows = "".join(f"r{row},text {row * 7919 % 10007}\n" for row in range(20_000)).encode()
+    path = tmp_path / "r.csv.gz"
+    path.write_bytes(gzip.compress(b"report_id,text\n" + rows)[:-1000])
+    check_reports(path, ArchiveConfig())
+    *found, last = read_checked_reports(path, ArchiveConfig())
+    assert len(found) > 15_000
+    assert [report.report_id for report in found] == [f"r{row}" for row in range(len(found))]
+    assert (last.input_id, last.refusal) == ("r.csv.gz", Reason.BAD_TABLE)
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.parquet"])
+def test_a_column_that_is_there_twice_is_refused(name: str, tmp_path: Path) -> None:
+    path = write(tmp_path / name, "text,text\na,b\n")
+    if name.endswith("parquet"):
+        pq.write_table(pa.table([["a"], ["b"]], names=["text", "text"]), path)
+    with pytest.raises(UsageError, match="more than one column 'text'"):
+        check_reports(path, ArchiveConfig())
+
+
+def test_dates_that_python_cannot_hold(tmp_path: Path) -> None:
+    path = tmp_path / "r.parquet"
+    dates = pa.array([1_577_923_200_000_000_001, None], pa.timestamp("ns"))
+    pq.write_table(pa.table({"text": ["a", "b"], "study_date": dates}), path)
+    assert [report.study_date for report in read(path)] == ["20200102", ""]
+    pq.write_table(pa.table({"text": ["a"], "study_date": pa.array([10**7], pa.date32())}), path)
+    assert [report.study_date for report in read(path)] == [""]
+
+
+def test_half_a_character_at_the_end_costs_no_row(tmp_path: Path) -> None:
+    data = "\ufeffreport_id,text\na,one\nb,two".encode("utf-16-le")
+    path = tmp_path / "r.csv"
+    path.write_bytes(data[:-1])
+    assert [report.text for report in read(path)] == ["one", "tw\ufffd"]
+
+
+def test_numbers_that_became_floats_find_their_study() -> None:
+    studies = Studies()
+    for uid, number, patient in (("1", "123", "7"), ("2", "5.0", "8"), ("3", "5", "9"), ("4", "", "4711")):
+        keys = {"patient_id": patient, "accession_number": number, "study_date": "20200102"}
+        studies.add(f"{uid}/a", {"study_uid": uid, **keys})
+    asked = {"123.0": "1", "5.0": "2", "5": "3", "0123": "", "123.5": ""}
+    assert {key: studies.find(RawReport("r", accession_number=key))[0] for key in asked} == asked
+    assert studies.find(RawReport("r", patient_id="4711.0", study_date="20200102"))[0] == "4"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -19,6 +20,13 @@ class Study:
 
 
 _SEVERAL = ""
+_WHOLE = re.compile(r"(\d+)\.0+")
+
+
+def _spellings(key: str) -> list[str]:
+    """Return a key as given, and without the '.0' that a table of floats adds to a number."""
+    whole = _WHOLE.fullmatch(key)
+    return [key, whole[1]] if whole else [key]
 
 
 @dataclass
@@ -75,7 +83,7 @@ class Studies:
             if uid in self.by_uid:
                 return uid, "study_uid", Reason.NONE
         reason = Reason.NO_STUDY
-        for number in (report.accession_number, *names):
+        for number in (*_spellings(report.accession_number), *names):
             if number and (candidates := self._by_accession.get(number)):
                 uid = self._choose(candidates, report)
                 if uid:
@@ -89,7 +97,8 @@ class Studies:
         if report.patient_id and report.study_date:
             candidates = [
                 uid
-                for uid in self._by_patient.get((report.patient_id, report.study_date), [])
+                for patient in _spellings(report.patient_id)
+                for uid in self._by_patient.get((patient, report.study_date), [])
                 if not report.study_uid
                 and not (report.accession_number and self.by_uid[uid].accession_number)
             ]

@@ -41,6 +41,7 @@ class Reason(str, Enum):
     EMPTY_TEXT = "empty_text"  # no text, or blanks only
     NOT_TEXT = "not_text"  # a report file with NUL bytes
     MALFORMED_ROW = "malformed_row"  # a row that does not fit the table, a line that is no JSON object
+    BAD_TABLE = "bad_table"  # a table that cannot be read, or not to its end
     DUPLICATE_REPORT_ID = "duplicate_report_id"  # an earlier report has the same id
     NO_STUDY = "no_study"  # no study of the archive has its keys
     AMBIGUOUS_STUDY = "ambiguous_study"  # several studies fit

@@ -15,7 +15,13 @@ from radfast.archive.discover import Found, find_files, printable
 from radfast.archive.match import Studies
 from radfast.archive.pool import DecodePool
 from radfast.archive.reasons import Reason
-from radfast.archive.reports import RawReport, check_reports, matches_glob, read_reports, read_text_file
+from radfast.archive.reports import (
+    RawReport,
+    check_reports,
+    matches_glob,
+    read_checked_reports,
+    read_text_file,
+)
 from radfast.config import ArchiveConfig
 from radfast.device import count_threads
 from radfast.errors import NothingFoundError, UsageError
@@ -154,7 +160,7 @@ def ingest(
     if reports is None:
         source = (read_text_file(archive, name) for name in beside)
     else:
-        source = read_reports(reports, config)
+        source = read_checked_reports(reports, config)
         if reports.is_file() and archive.resolve() in reports.resolve().parents:
             name = printable(reports.resolve().relative_to(archive.resolve()).as_posix())
             stage.ledger.add(
