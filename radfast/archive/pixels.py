@@ -168,9 +168,10 @@ def _span(stored: Array, padding: NDArray[np.bool_] | None, modality: Transform)
     """Return the window from the 1st to the 99th percentile of the values that are no padding."""
     flat = stored.ravel() if padding is None else stored[~padding]
     sample = flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64)
-    if sample.size == 0:
-        return Window("percentile", 0.0, 1.0, "LINEAR_EXACT")
     numbers = modality(sample)
+    numbers = numbers[np.isfinite(numbers)]
+    if numbers.size == 0:
+        return Window("percentile", 0.0, 1.0, "LINEAR_EXACT")
     low, high = (float(bound) for bound in np.percentile(numbers, PERCENTILES))
     if high <= low:
         low, high = float(numbers.min()), float(numbers.max())
