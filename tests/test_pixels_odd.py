@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_files import make_image, ramp, save
+from pydicom import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from radfast.archive import Reason, read_instance, read_picture
@@ -58,3 +59,40 @@ def test_a_header_that_is_cut_anywhere_is_rejected(syntax: str, tmp_path: Path) 
         whole += instance.state == "ignored"
         assert instance.state == "rejected" or instance.reason == Reason.NO_PIXEL_DATA.value
     assert whole < 15
+
+
+def add_table(dataset: Dataset, keyword: str, first: int, data: bytes) -> Dataset:
+    item = Dataset()
+    item.add_new(0x00283002, "US", [len(data) // 2, first, 16])
+    item.add_new(0x00283006, "OW", data)
+    setattr(dataset, keyword, [item])
+    return dataset
+
+
+@pytest.mark.parametrize("keyword", ["VOILUTSequence", "ModalityLUTSequence", "palette"])
+def test_tables_of_big_endian_files(keyword: str, tmp_path: Path) -> None:
+    found = []
+    for order, syntax in (("<u2", ExplicitVRLittleEndian), (">u2", ExplicitVRBigEndian)):
+        dataset = make_image("a", ramp(step=1))
+        data = (np.arange(256)[::-1] * 251).astype(order).tobytes()
+        if keyword == "palette":
+            dataset.PhotometricInterpretation = "PALETTE COLOR"
+            for colour in ("Red", "Green", "Blue"):
+                setattr(dataset, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 16])
+                setattr(dataset, f"{colour}PaletteColorLookupTableData", data)
+        else:
+            add_table(dataset, keyword, 0, data)
+        dataset.PixelData = ramp(step=1).astype(order).tobytes()
+        dataset.file_meta.TransferSyntaxUID = syntax
+        found.append(read_picture(save(dataset, tmp_path / "a"), 16))
+    np.testing.assert_array_equal(*found)
+    assert np.unique(found[0]).size > 200
+
+
+def test_voi_lut_that_starts_below_zero(tmp_path: Path) -> None:
+    rescaled = make_image("a", ramp(step=1), RescaleSlope=1, RescaleIntercept=-1024)
+    data = (np.arange(256) * 257).astype("<u2").tobytes()
+    picture = read_picture(
+        save(add_table(rescaled, "VOILUTSequence", 65536 - 1024, data), tmp_path / "a"), 16
+    )
+    np.testing.assert_array_equal(picture.ravel(), np.arange(256))
