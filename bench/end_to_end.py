@@ -107,7 +107,7 @@ def time_steps(path: Path) -> tuple[float, float, float, float]:
     whole = clock(lambda: archive.read_instance(path, SIDE))
     with silence():
         start = time.perf_counter()
-        with open_source(path, path.stat().st_size) as source:
+        with open_source(path, path.stat().st_size)[0] as source:
             header = read_header(source)
             read = time.perf_counter()
             geometry = read_geometry(header.values)

@@ -180,7 +180,7 @@ def test_in_dicom(dtype: str, stored: int, tmp_path: Path) -> None:
     dataset["PixelData"].is_undefined_length = True
     dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.70"
     path = save(dataset, tmp_path / "x")
-    with open_source(path, path.stat().st_size) as source:
+    with open_source(path, path.stat().st_size)[0] as source:
         header = read_header(source)
         decoded = decode_frame(header, read_geometry(header.values), 0)
     assert decoded.dtype == np.dtype(dtype)

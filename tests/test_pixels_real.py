@@ -24,7 +24,7 @@ def test_decoded_values_equal_the_inventory(data: Path) -> None:
         rows = [row for row in csv.DictReader(file) if row["pydicom_decode"].startswith("ok")]
     for row in rows:
         path = folder / row["file"]
-        with silence(), open_source(path, path.stat().st_size) as source:
+        with silence(), open_source(path, path.stat().st_size)[0] as source:
             header = read_header(source)
             geometry = read_geometry(header.values)
             if geometry.frames > 1:

@@ -19,6 +19,7 @@ from radfast.archive.reasons import Reason, Refused
 #: Pixels of one frame; more is taken for a decompression bomb (large radiographs have about 2 ** 26).
 MAX_PIXELS = 1 << 27
 
+_RLE = "1.2.840.10008.1.2.5"
 # The decoders this project trusts; others may be installed and are not asked (wrong pixels or crashes).
 _PLUGINS = {
     "1.2.840.10008.1.2.4.50": "pillow",
@@ -30,7 +31,7 @@ _PLUGINS = {
     "1.2.840.10008.1.2.4.201": "pylibjpeg",
     "1.2.840.10008.1.2.4.202": "pylibjpeg",
     "1.2.840.10008.1.2.4.203": "pylibjpeg",
-    "1.2.840.10008.1.2.5": "pylibjpeg",
+    _RLE: "pylibjpeg",
 }
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
 _JPEG_LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
@@ -48,6 +49,7 @@ class Geometry:
     samples: int
     bits_allocated: int
     bits_stored: int
+    high_bit: int
     signed: bool
     photometric: str
 
@@ -78,6 +80,9 @@ def read_geometry(values: Dataset) -> Geometry:
     stored = read_int(values, 0x00280101)
     if stored is None or not 1 <= stored <= allocated:
         stored = allocated
+    high = read_int(values, 0x00280102)
+    if high is None or not stored <= high < allocated:
+        high = stored - 1
     samples = read_int(values, 0x00280002) or 1
     photometric = read_text(values, 0x00280004).upper() or ("MONOCHROME2" if samples == 1 else "RGB")
     grey = photometric in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
@@ -86,7 +91,7 @@ def read_geometry(values: Dataset) -> Geometry:
     if samples != (1 if grey else 3):
         raise Refused(Reason.BAD_GEOMETRY, f"SamplesPerPixel is {samples} for {photometric}")
     signed = read_int(values, 0x00280103) == 1
-    return Geometry(rows, columns, max(frames, 1), samples, allocated, stored, signed, photometric)
+    return Geometry(rows, columns, max(frames, 1), samples, allocated, stored, high, signed, photometric)
 
 
 def check_transfer_syntax(syntax: str) -> None:
@@ -122,14 +127,18 @@ def decode_frame(header: Header, geometry: Geometry, frame: int) -> NDArray[Any]
     if pixels is None:
         raise Refused(Reason.NO_PIXEL_DATA)
     native = syntax in _NATIVE
+    if native and pixels.length is None:
+        raise Refused(Reason.DECODER_FAILED, f"encapsulated pixels in a file of {name_of(syntax)}")
     if native and pixels.length is not None and pixels.length < _end_of_frame(geometry, frame):
         raise Refused(Reason.TRUNCATED, _TOO_SHORT)
+    # other codecs say themselves where their bits are
+    high = (native or syntax == _RLE) and geometry.samples == 1 and geometry.high_bit >= geometry.bits_stored
     uid = ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else UID(syntax)
     options: dict[str, Any] = {
         "rows": geometry.rows,
         "columns": geometry.columns,
         "bits_allocated": geometry.bits_allocated,
-        "bits_stored": geometry.bits_stored,
+        "bits_stored": geometry.high_bit + 1 if high else geometry.bits_stored,
         "samples_per_pixel": geometry.samples,
         "photometric_interpretation": geometry.photometric,
         "pixel_representation": int(geometry.signed),
@@ -160,7 +169,19 @@ def decode_frame(header: Header, geometry: Geometry, frame: int) -> NDArray[Any]
     )
     if stored.shape != shape:
         raise Refused(Reason.DECODER_FAILED, "the decoded frame has another shape than the header says")
-    return stored
+    return _shift_down(stored, geometry) if high else stored
+
+
+def _shift_down(stored: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+    """Move values that end at HighBit down to bit 0, as old writers left them.
+
+    Others write a wrong HighBit over values that are in place: then the bits below the value are not empty.
+    """
+    below = geometry.high_bit + 1 - geometry.bits_stored
+    if not (stored & ((1 << below) - 1)).any():
+        return stored >> below
+    unused = 8 * stored.dtype.itemsize - geometry.bits_stored
+    return (stored << unused) >> unused
 
 
 def _decode_jpeg_lossless(header: Header, geometry: Geometry, frame: int, offsets: Any) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import re
@@ -32,6 +33,7 @@ MAX_INFLATED_BYTES = 1 << 30
 
 _T = TypeVar("_T")
 
+_BLOCK = 1 << 20
 _PREFIX = 132
 _NUMBER = re.compile(r"[+-]?\d{1,18}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
@@ -106,15 +108,21 @@ class Header:
     source: BinaryIO
 
 
-def open_source(path: Path, size: int) -> BinaryIO:
-    """Open a file; small ones are read whole. The caller closes it."""
+def open_source(path: Path, size: int) -> tuple[BinaryIO, str]:
+    """Open a file and return it with its SHA-256; small ones are read whole. The caller closes it."""
     if size > IN_MEMORY_BYTES:
-        return path.open("rb")
+        source = path.open("rb")
+        digest = hashlib.sha256()
+        while block := source.read(_BLOCK):
+            digest.update(block)
+        return source, digest.hexdigest()
     data = path.read_bytes()
+    # of the very bytes that are parsed: a file may change between two looks at it
+    sha256 = hashlib.sha256(data).hexdigest()
     if data[:4] == b"DICM":
         # some writers leave out the 128 bytes before the prefix
         data = bytes(128) + data
-    return io.BytesIO(data)
+    return io.BytesIO(data), sha256
 
 
 def is_dicom(start: bytes) -> bool:
@@ -161,7 +169,8 @@ def read_header(source: BinaryIO) -> Header:
         )
     end = source.tell()
     pixels = _read_pixel_element(source, little is not False)
-    if pixels is None and _ends_early(values, end, source.seek(0, io.SEEK_END)):
+    cut_in_meta = start > 0 and not values
+    if pixels is None and (cut_in_meta or _ends_early(values, end, source.seek(0, io.SEEK_END))):
         raise Refused(Reason.TRUNCATED, "the header ends early")
     return Header(values, syntax, pixels, source)
 
@@ -172,6 +181,23 @@ def _ends_early(values: Dataset, end: int, size: int) -> bool:
         return True
     last: Any = values.get_item(max(values.keys())) if values else None
     return isinstance(last, RawDataElement) and last.value is not None and 0 < len(last.value) < last.length
+
+
+def is_whole(header: Header) -> bool:
+    """Say whether a data set without pixels ends where an element ends.
+
+    pydicom takes half an element at the end for the end. With an empty Pixel Data element put behind, it
+    finds that one where the file ended, or the file is cut. Files not held in memory count as whole.
+    """
+    if not isinstance(header.source, io.BytesIO):
+        return True
+    data = header.source.getvalue()
+    implicit, little = header.values.original_encoding
+    tag = b"\xe0\x7f\x10\0" if little is not False else b"\x7f\xe0\0\x10"
+    longer = io.BytesIO(data + tag + (bytes(4) if implicit else b"OW" + bytes(6)))
+    if attempt(lambda: pydicom.dcmread(longer, force=True, stop_before_pixels=True), None) is None:
+        return False
+    return longer.tell() == len(data)
 
 
 def _find_syntax(source: BinaryIO) -> tuple[str, int]:

@@ -24,8 +24,6 @@ from radfast.archive.pixels import make_picture
 from radfast.archive.reasons import Reason, Refused
 from radfast.errors import UsageError
 
-_BLOCK = 1 << 20
-
 
 @dataclass
 class Instance:
@@ -106,8 +104,8 @@ def read_instance(path: Path, size: int = 256) -> Instance:
         if length == 0:
             instance.sha256 = hashlib.sha256(b"").hexdigest()
             return instance.refuse("ignored", Reason.EMPTY_FILE)
-        with dicom.open_source(path, length) as source:
-            instance.sha256 = _hash(path, source, length)
+        source, instance.sha256 = dicom.open_source(path, length)
+        with source:
             source.seek(0)
             if not dicom.is_dicom(source.read(132)):
                 return instance.refuse("ignored", Reason.NOT_DICOM)
@@ -120,16 +118,6 @@ def read_instance(path: Path, size: int = 256) -> Instance:
         return instance.refuse("rejected", Reason.TOO_LARGE, "out of memory")
     except Refused as refusal:
         return instance.refuse("rejected", refusal.reason, refusal.detail)
-
-
-def _hash(path: Path, source: BinaryIO, length: int) -> str:
-    if length <= dicom.IN_MEMORY_BYTES:
-        data = source.getvalue()  # type: ignore[attr-defined]
-        return hashlib.sha256(data[len(data) - length :]).hexdigest()
-    digest = hashlib.sha256()
-    while block := source.read(_BLOCK):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def _read_dicom(source: BinaryIO, instance: Instance, size: int) -> Instance:
@@ -162,6 +150,8 @@ def _read_dicom(source: BinaryIO, instance: Instance, size: int) -> Instance:
     if kind == "other":
         return instance.refuse("ignored", Reason.NOT_AN_IMAGE, dicom.name_of(sop_class))
     if header.pixels is None:
+        if not dicom.is_whole(header):
+            return instance.refuse("rejected", Reason.TRUNCATED, "the header ends early")
         return instance.refuse("ignored", Reason.NO_PIXEL_DATA)
     if not uid or not instance.study["study_uid"]:
         missing = "StudyInstanceUID" if uid else "SOPInstanceUID"

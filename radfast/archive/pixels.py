@@ -8,6 +8,7 @@ centred on black.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -62,7 +63,7 @@ def make_picture(
         grey, window = _luminance(stored, full), Window("none")
     elif geometry.photometric == "PALETTE COLOR":
         try:
-            colours = apply_color_lut(stored, values)
+            colours = apply_color_lut(stored, _with_palettes(values))
         except Exception as error:
             raise Refused(Reason.DECODER_FAILED, f"palette: {type(error).__name__}") from error
         grey, window = _luminance(colours, float(np.iinfo(colours.dtype).max)), Window("none")
@@ -168,9 +169,10 @@ def _span(stored: Array, padding: NDArray[np.bool_] | None, modality: Transform)
     """Return the window from the 1st to the 99th percentile of the values that are no padding."""
     flat = stored.ravel() if padding is None else stored[~padding]
     sample = flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64)
-    if sample.size == 0:
-        return Window("percentile", 0.0, 1.0, "LINEAR_EXACT")
     numbers = modality(sample)
+    numbers = numbers[np.isfinite(numbers)]
+    if numbers.size == 0:
+        return Window("percentile", 0.0, 1.0, "LINEAR_EXACT")
     low, high = (float(bound) for bound in np.percentile(numbers, PERCENTILES))
     if high <= low:
         low, high = float(numbers.min()), float(numbers.max())
@@ -201,7 +203,7 @@ def _read_lut(item: Dataset) -> tuple[float, NDArray[np.float64], float] | None:
         return None
     count, first, bits = descriptor
     count = count or 1 << 16
-    data = item[0x00283006].value
+    data = _read_words(item, 0x00283006)
     if isinstance(data, bytes):
         wide = len(data) >= 2 * count
         entries = np.frombuffer(data, dtype="<u2" if wide else "u1")[:count].astype(np.float64)
@@ -212,12 +214,34 @@ def _read_lut(item: Dataset) -> tuple[float, NDArray[np.float64], float] | None:
     return float(first), entries, max(float(2**bits - 1), float(entries.max()))
 
 
+def _read_words(holder: Dataset, tag: int) -> Any:
+    """Return the value of an element; words of a big-endian file as little-endian bytes."""
+    element = holder[tag]
+    if element.VR == "OW" and isinstance(element.value, bytes) and holder.original_encoding[1] is False:
+        return np.frombuffer(element.value, ">u2").astype("<u2").tobytes()
+    return element.value
+
+
+def _with_palettes(values: Dataset) -> Dataset:
+    """Return `values` with its palettes in little endian, which pydicom takes them for."""
+    palettes = copy.copy(values)
+    for tag in (0x00281201, 0x00281202, 0x00281203):
+        if tag in values:
+            palettes.add_new(tag, "OW", _read_words(values, tag))
+    return palettes
+
+
 def _look_up(numbers: NDArray[np.float64], first: float, entries: NDArray[np.float64]) -> NDArray[np.float64]:
     return entries[np.clip(np.rint(numbers) - first, 0, entries.size - 1).astype(np.intp)]
 
 
 def _scaled_look_up(first: float, entries: NDArray[np.float64], full: float) -> Transform:
-    return lambda numbers: _look_up(numbers, first, entries) / full
+    def look_up(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        # a first value below 0 is read as unsigned where the stored values are: then nothing reaches it
+        signed = first >= 1 << 15 and numbers.size > 0 and numbers.max() < first
+        return _look_up(numbers, first - (1 << 16) if signed else first, entries) / full
+
+    return look_up
 
 
 def _aspect(values: Dataset) -> float:
