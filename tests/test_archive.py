@@ -147,12 +147,14 @@ def test_links_and_odd_entries(archive: Path, tmp_path: Path) -> None:
     (archive / "linked").symlink_to(outside)
     (archive / "again").symlink_to(outside)
     (archive / "dangling").symlink_to(archive / "nothing")
+    (archive / "circle").symlink_to("circle")
     os.mkfifo(archive / "pipe")
     name = os.fsdecode(b"caf\xe9.dcm")
     save(make_image("u", ramp()), archive / name)
     found = states(run(archive, tmp_path))
     assert found == EXPECTED | {
         "again/deep/o.dcm": ("described", ""),
+        "circle": ("rejected", "broken_link"),
         "dangling": ("rejected", "broken_link"),
         "pipe": ("ignored", "special_file"),
         "caf\\xe9.dcm": ("described", ""),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from radfast.archive.discover import printable
 from radfast.config import Config, load_config
 from radfast.errors import UsageError
 from radfast.pipeline import label_archive, resume_run, verify_run
@@ -57,6 +59,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_archive(folder, n_patients=12, seed=5, n_broken=3, threads=2)
     whole = max((folder / "archive").rglob("I*"), key=lambda path: path.stat().st_size * path.is_file())
     (folder / "archive" / "half.dcm").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    (folder / "archive" / os.fsdecode(b"caf\xe9.dcm")).write_bytes(b"a name that is no UTF-8")
     return folder
 
 
@@ -91,7 +94,7 @@ def test_every_output_is_there(finished: Path) -> None:
 def test_every_input_ended_in_one_state(finished: Path, source: Path) -> None:
     ledger = pq.read_table(finished / "ledger.parquet").to_pylist()
     files = [
-        path.relative_to(source / "archive").as_posix()
+        printable(path.relative_to(source / "archive").as_posix())
         for path in (source / "archive").rglob("*")
         if path.is_file()
     ]

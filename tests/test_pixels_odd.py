@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from dicom_files import make_image, ramp, save
 from pydicom import Dataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from radfast.archive import Reason, read_instance, read_picture
 
@@ -59,6 +66,16 @@ def test_a_header_that_is_cut_anywhere_is_rejected(syntax: str, tmp_path: Path) 
         whole += instance.state == "ignored"
         assert instance.state == "rejected" or instance.reason == Reason.NO_PIXEL_DATA.value
     assert whole < 15
+
+
+def test_jpeg_ls_without_its_end_is_refused_at_once(tmp_path: Path) -> None:
+    path = save(make_image("a", ramp(32, 32, step=3), JPEGLSLossless), tmp_path / "a")
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rindex(b"\xff\xd9") - 40])
+    start = time.process_time()
+    instance = read_instance(path)
+    assert time.process_time() - start < 1.5
+    assert (instance.state, instance.reason) == ("rejected", Reason.TRUNCATED.value)
 
 
 def add_table(dataset: Dataset, keyword: str, first: int, data: bytes) -> Dataset:

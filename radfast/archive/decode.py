@@ -19,13 +19,13 @@ from radfast.archive.reasons import Reason, Refused
 #: Pixels of one frame; more is taken for a decompression bomb (large radiographs have about 2 ** 26).
 MAX_PIXELS = 1 << 27
 
+_JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 _RLE = "1.2.840.10008.1.2.5"
 # The decoders this project trusts; others may be installed and are not asked (wrong pixels or crashes).
 _PLUGINS = {
     "1.2.840.10008.1.2.4.50": "pillow",
     "1.2.840.10008.1.2.4.51": "pillow",
-    "1.2.840.10008.1.2.4.80": "pyjpegls",
-    "1.2.840.10008.1.2.4.81": "pyjpegls",
+    **dict.fromkeys(_JPEG_LS, "pyjpegls"),
     "1.2.840.10008.1.2.4.90": "pylibjpeg",
     "1.2.840.10008.1.2.4.91": "pylibjpeg",
     "1.2.840.10008.1.2.4.201": "pylibjpeg",
@@ -156,9 +156,11 @@ def decode_frame(header: Header, geometry: Geometry, frame: int) -> NDArray[Any]
         if syntax in _JPEG_LOSSLESS:
             stored = _decode_jpeg_lossless(header, geometry, frame, options.get("extended_offsets"))
         else:
+            if syntax in _JPEG_LS:
+                _check_end(header, geometry, frame, options.get("extended_offsets"))
             decoder, plugin = get_decoder(uid), _PLUGINS.get(syntax, "")
             stored, _ = decoder.as_array(header.source, index=frame, decoding_plugin=plugin, **options)
-    except (MemoryError, KeyboardInterrupt, SystemExit):
+    except (MemoryError, KeyboardInterrupt, SystemExit, Refused):
         raise
     except BaseException as error:  # a panic of a decoder written in Rust is no Exception
         if native and isinstance(error, ValueError):
@@ -182,6 +184,15 @@ def _shift_down(stored: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
         return stored >> below
     unused = 8 * stored.dtype.itemsize - geometry.bits_stored
     return (stored << unused) >> unused
+
+
+def _check_end(header: Header, geometry: Geometry, frame: int, offsets: Any) -> None:
+    """Refuse JPEG-LS without its end marker: CharLS does so, too, after seconds of reading zeros."""
+    data = get_frame(header.source, frame, number_of_frames=geometry.frames, extended_offsets=offsets)
+    if b"\xff\xd9" not in data:
+        raise Refused(Reason.TRUNCATED, "the JPEG-LS stream has no end")
+    if header.pixels is not None:
+        header.source.seek(header.pixels.offset)
 
 
 def _decode_jpeg_lossless(header: Header, geometry: Geometry, frame: int, offsets: Any) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +75,7 @@ def find_files(root: Path, skip: frozenset[Path] = frozenset()) -> Found:
         for entry in listing:
             name = f"{folder}/{entry.name}" if folder else entry.name
             # resolving every path of millions would take minutes
-            if (entry.name in left_out or entry.is_symlink()) and Path(entry.path).resolve() in skip:
+            if (entry.name in left_out or entry.is_symlink()) and _resolve(entry.path) in skip:
                 continue
             _sort_in(entry, name, found, pending, linked, seen)
     found.files.sort()
@@ -105,8 +106,14 @@ def _sort_in(
             found.files.append(name)
         else:
             found.odd[printable(name)] = Reason.SPECIAL_FILE
-    except OSError:
-        found.odd[printable(name)] = Reason.UNREADABLE
+    except OSError as error:
+        circle = error.errno == errno.ELOOP
+        found.odd[printable(name)] = Reason.BROKEN_LINK if circle else Reason.UNREADABLE
+
+
+def _resolve(path: str) -> Path:
+    # Path.resolve raises on links in a circle
+    return Path(os.path.realpath(path))
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

@@ -14,7 +14,7 @@ class Reason(str, Enum):
     NOT_DICOM = "not_dicom"  # neither the DICM prefix nor a first element that can be one
     EMPTY_FILE = "empty_file"  # 0 bytes
     UNREADABLE = "unreadable"  # no permission, read error, or a folder that cannot be listed
-    BROKEN_LINK = "broken_link"  # symbolic link to nothing
+    BROKEN_LINK = "broken_link"  # symbolic link to nothing, or to itself
     SPECIAL_FILE = "special_file"  # pipe, socket or device: never opened
 
     # DICOM that is no picture

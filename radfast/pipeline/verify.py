@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from radfast import store
+from radfast.archive.discover import printable
 from radfast.errors import RadfastError, UsageError
 from radfast.pipeline.context import count_values, plural
 from radfast.pipeline.memo import Memo, fingerprint
@@ -124,7 +125,7 @@ def _check_archive(ledger: pa.Table, archive: Path) -> list[str]:
     for folder, _, names in os.walk(archive):
         for name in names:
             path = Path(folder) / name
-            relative = path.relative_to(archive).as_posix()
+            relative = printable(path.relative_to(archive).as_posix())
             if path.is_file() and relative not in listed:
                 problems.append(f"file '{relative}' is not in the ledger")
     return problems
