@@ -16,11 +16,11 @@ run in parts has the bits of a run in one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from radfast.kernels.gibbs.rearrange import LONG, SHORT, learn
 from radfast.kernels.gibbs.team import compiled
@@ -99,14 +99,10 @@ def run_stages(
     last, n_documents = chain.n_sweeps + n_sweeps, len(chain.indptr) - 1
     n_learnt = count_learnt(chain, planned) if chain.n_sweeps == 0 < n_sweeps else 0
     if n_learnt > 0:
-        order = _shuffle(chain)[:n_learnt]
-        part = take_documents(chain, order, n_learnt)
-        # The long course where it takes no more than all sweeps of the run.
-        course = LONG if len(part.rows) * LONG.work <= len(chain.rows) * planned else SHORT
-        try:
+        with _on_part(chain, n_learnt, n_learnt) as part:
+            # The long course where it takes no more than all sweeps of the run.
+            course = LONG if len(part.rows) * LONG.work <= len(chain.rows) * planned else SHORT
             learn(part, course, lambda chain, n: sweep(chain, n, "dense"), recount, threads)
-        finally:
-            _put_back(chain, order, part)
         del part
     for stage in plan_stages(chain, planned):
         n = min(stage.end, last) - chain.n_sweeps
@@ -117,31 +113,26 @@ def run_stages(
             sweep(chain, n, stage.method)
             chain.n_sweeps += n
             continue
-        order = _shuffle(chain)[: stage.n_documents]
-        part = take_documents(chain, order, stage.joined if joins else stage.n_documents)
-        try:
+        with _on_part(chain, stage.n_documents, stage.joined if joins else stage.n_documents) as part:
             if joins:
                 join(part, stage.joined)
             if stage.n_documents < n_documents:
                 sweep(part, n, stage.method)
                 chain.n_sweeps += n
-        finally:  # the tables are those of the chain, also when Ctrl-C comes
-            _put_back(chain, order, part)
         del part
         if stage.n_documents == n_documents:
             sweep(chain, n, stage.method)
             chain.n_sweeps += n
 
 
-def _shuffle(chain: Chain) -> NDArray[np.int64]:
-    return np.random.default_rng(chain.seed).permutation(len(chain.indptr) - 1)
+@contextmanager
+def _on_part(chain: Chain, n_documents: int, n_counted: int) -> Iterator[Chain]:
+    """Give a chain of the first documents of the permutation, of which the first `n_counted` are counted.
 
-
-def take_documents(chain: Chain, documents: NDArray[np.int64], n_counted: int) -> Chain:
-    """Return a chain of some documents, in their order, of which the first `n_counted` are in the counts.
-
-    It has the tables of `chain`, whose own counts are lost: `recount` brings them back.
+    It has the tables of `chain`, which gets its topics and its own counts back in the end, also where Ctrl-C
+    comes: what brings them back is one compiled call, since Python answers signals between its own steps.
     """
+    documents = np.random.default_rng(chain.seed).permutation(len(chain.indptr) - 1)[:n_documents]
     indptr = np.concatenate(([0], np.cumsum(np.diff(chain.indptr)[documents])))
     rows = np.empty(indptr[-1], chain.rows.dtype)
     topics = np.empty(indptr[-1], chain.topics.dtype)
@@ -150,21 +141,19 @@ def take_documents(chain: Chain, documents: NDArray[np.int64], n_counted: int) -
     part = replace(
         chain, indptr=indptr, rows=rows, topics=topics, document_group=chain.document_group[documents]
     )
-    recount(part, int(indptr[n_counted]))
-    return part
-
-
-def _put_back(chain: Chain, documents: NDArray[np.int64], part: Chain) -> None:
-    """Give `chain` the topics of a part that `take_documents` made, and its counts."""
-    _copy_tokens(chain.indptr, documents, part.indptr, chain.topics, part.topics, False)
-    recount(chain)
+    try:
+        recount(part, int(indptr[n_counted]))
+        yield part
+    finally:
+        _put_back(
+            chain.indptr, documents, indptr, chain.rows, chain.row_group, topics, chain.topics,
+            chain.word_topic, chain.totals,
+        )  # fmt: skip
 
 
 def recount(chain: Chain, n_tokens: int | None = None) -> None:
     """Fill the counts of `chain` from its topics, or those of its first tokens."""
-    chain.word_topic.fill(0)
-    chain.totals.fill(0)
-    count(chain.rows[:n_tokens], chain.row_group, chain.topics[:n_tokens], chain.word_topic, chain.totals)
+    _recount(chain.rows[:n_tokens], chain.row_group, chain.topics[:n_tokens], chain.word_topic, chain.totals)
 
 
 @compiled
@@ -185,3 +174,19 @@ def _copy_tokens(indptr: Any, documents: Any, part_indptr: Any, whole: Any, part
                 part[part_indptr[j] + i] = whole[begin + i]
             else:
                 whole[begin + i] = part[part_indptr[j] + i]
+
+
+@compiled
+def _recount(rows: Any, row_group: Any, topics: Any, word_topic: Any, totals: Any) -> None:
+    word_topic[:] = 0
+    totals[:] = 0
+    count(rows, row_group, topics, word_topic, totals)
+
+
+@compiled
+def _put_back(
+    indptr: Any, documents: Any, part_indptr: Any, rows: Any, row_group: Any, part_topics: Any, topics: Any,
+    word_topic: Any, totals: Any,
+) -> None:  # fmt: skip
+    _copy_tokens(indptr, documents, part_indptr, topics, part_topics, False)
+    _recount(rows, row_group, topics, word_topic, totals)
