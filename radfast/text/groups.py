@@ -101,7 +101,7 @@ def scan(low: bytes) -> list[Group]:
         start, end = found.span()
         if found["pair"] is not None:
             if low[end : end + 1] != b":":  # "CHIEF COMPLAINT (1/1):" counts pages
-                groups += _read_pairs(low, found["pair"], found.start("pair"))
+                groups += _read_bare_pairs(low, found["pair"], found.start("pair"))
         elif found["colon"] is not None:
             pairs = _read_pairs(low, found["colon"], found.start("colon"))
             groups += [pair._replace(start=start) if pair is pairs[0] else pair for pair in pairs]
@@ -147,13 +147,19 @@ def read_list(text: bytes) -> tuple[tuple[tuple[int, int], ...], bool]:
     return tuple(samples), doubtful
 
 
-def _read_pairs(low: bytes, text: bytes, start: int) -> list[Group]:
+def _read_bare_pairs(low: bytes, text: bytes, start: int) -> list[Group]:
     """Read the inside of "(3/12, 15; 4/7)" as pairs; empty when the clause says it is something else."""
     clause = low[max(0, start - 60) : start - 1]
     if _SEQUENCE.search(clause) and text[:3].isdigit():  # "T2 axial (500/15)" is repetition and echo time
         return []
     if _NOT_A_PAIR.search(clause) or _DATED_STUDY.search(clause):
         return []
+    groups = _read_pairs(low, text, start)
+    return [] if _are_months(groups) else groups
+
+
+def _read_pairs(low: bytes, text: bytes, start: int) -> list[Group]:
+    """Read "3/12, 15; 4/7" or "3:12, 15" as pairs; empty when it is no list of them."""
     groups: list[Group] = []
     at = start
     for part in _PAIR_SPLIT.split(text):
@@ -171,7 +177,7 @@ def _read_pairs(low: bytes, text: bytes, start: int) -> list[Group]:
         else:
             groups.append(Group("pair", begin, end, samples, doubtful, False, (int(item[1]),)))
         at += len(part)
-    return [] if _are_months(groups) else groups
+    return groups
 
 
 def _are_months(groups: list[Group]) -> bool:
