@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -68,14 +67,13 @@ def test_a_header_that_is_cut_anywhere_is_rejected(syntax: str, tmp_path: Path) 
     assert whole < 15
 
 
-def test_jpeg_ls_without_its_end_is_refused_at_once(tmp_path: Path) -> None:
+def test_jpeg_ls_without_its_end_is_not_decoded(tmp_path: Path) -> None:
     path = save(make_image("a", ramp(32, 32, step=3), JPEGLSLossless), tmp_path / "a")
     data = path.read_bytes()
     path.write_bytes(data[: data.rindex(b"\xff\xd9") - 40])
-    start = time.process_time()
     instance = read_instance(path)
-    assert time.process_time() - start < 1.5
     assert (instance.state, instance.reason) == ("rejected", Reason.TRUNCATED.value)
+    assert instance.detail == "the JPEG-LS stream has no end"  # said before CharLS reads zeros for seconds
 
 
 def add_table(dataset: Dataset, keyword: str, first: int, data: bytes) -> Dataset:

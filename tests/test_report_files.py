@@ -362,3 +362,6 @@ def test_numbers_that_became_floats_find_their_study() -> None:
     asked = {"123.0": "1", "5.0": "2", "5": "3", "0123": "", "123.5": ""}
     assert {key: studies.find(RawReport("r", accession_number=key))[0] for key in asked} == asked
     assert studies.find(RawReport("r", patient_id="4711.0", study_date="20200102"))[0] == "4"
+    as_given = {"patient_id": "4711.0", "accession_number": "", "study_date": "20200102"}
+    studies.add("5/a", {"study_uid": "5", **as_given})
+    assert studies.find(RawReport("r", patient_id="4711.0", study_date="20200102"))[0] == "5"

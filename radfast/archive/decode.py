@@ -191,8 +191,8 @@ def _check_end(header: Header, geometry: Geometry, frame: int, offsets: Any) -> 
     data = get_frame(header.source, frame, number_of_frames=geometry.frames, extended_offsets=offsets)
     if b"\xff\xd9" not in data:
         raise Refused(Reason.TRUNCATED, "the JPEG-LS stream has no end")
-    if header.pixels is not None:
-        header.source.seek(header.pixels.offset)
+    assert header.pixels is not None
+    header.source.seek(header.pixels.offset)
 
 
 def _decode_jpeg_lossless(header: Header, geometry: Geometry, frame: int, offsets: Any) -> NDArray[Any]:

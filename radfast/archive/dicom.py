@@ -112,9 +112,13 @@ def open_source(path: Path, size: int) -> tuple[BinaryIO, str]:
     """Open a file and return it with its SHA-256; small ones are read whole. The caller closes it."""
     if size > IN_MEMORY_BYTES:
         source = path.open("rb")
-        digest = hashlib.sha256()
-        while block := source.read(_BLOCK):
-            digest.update(block)
+        try:
+            digest = hashlib.sha256()
+            while block := source.read(_BLOCK):
+                digest.update(block)
+        except BaseException:
+            source.close()
+            raise
         return source, digest.hexdigest()
     data = path.read_bytes()
     # of the very bytes that are parsed: a file may change between two looks at it

@@ -95,10 +95,10 @@ class Studies:
                 return uid, "folder", Reason.NONE
             reason = Reason.AMBIGUOUS_STUDY if several else reason
         if report.patient_id and report.study_date:
+            days = ((patient, report.study_date) for patient in _spellings(report.patient_id))
             candidates = [
                 uid
-                for patient in _spellings(report.patient_id)
-                for uid in self._by_patient.get((patient, report.study_date), [])
+                for uid in next((self._by_patient[day] for day in days if day in self._by_patient), [])
                 if not report.study_uid
                 and not (report.accession_number and self.by_uid[uid].accession_number)
             ]
